@@ -1,0 +1,1 @@
+"""Client half of each method. `flower.py` is the only file that speaks to Flower."""

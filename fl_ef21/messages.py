@@ -1,0 +1,193 @@
+"""What a compressor returns: for each of n clients, which coordinates it sends and what it says of them.
+
+A message is a support and values. Both are stored flat, client after client, so that clients may
+send different numbers of entries and one call handles a whole tile. The numbers held here are
+exactly those a decoder will see: rounding a value is part of the compressor, never of the wire.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from fl_ef21 import randomness
+
+
+class Support(Protocol):
+    """Which coordinates are sent."""
+
+    def index(self, counts: Tensor, dim: int) -> Tensor | None:
+        """(nnz,) int64, increasing within each client; None where every coordinate is sent in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class All:
+    """Every coordinate, so nothing about the support is sent."""
+
+    def index(self, counts: Tensor, dim: int) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Indices:
+    """Explicit coordinates: flat (nnz,) int64, strictly increasing within each client."""
+
+    flat: Tensor
+
+    def index(self, counts: Tensor, dim: int) -> Tensor:
+        return self.flat
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """A pseudo-random subset: only its key is sent. keys (n,) int64; every client sends as many entries."""
+
+    keys: Tensor
+
+    def index(self, counts: Tensor, dim: int) -> Tensor:
+        k = int(counts[0]) if len(counts) else 0
+        return subset_rows(self.keys, dim, k).reshape(-1)
+
+
+def subset_rows(keys: Tensor, dim: int, k: int) -> Tensor:
+    """The wire format's subset generator: (n, k) int64, increasing, of 0 .. dim - 1, without repetition.
+
+    The k coordinates whose SplitMix64 words, as signed integers, are the smallest; equal words (never
+    seen in practice) go to the lower coordinate.
+    """
+    order = torch.argsort(randomness.words(keys, dim), dim=1, stable=True)
+    return order[:, :k].sort(dim=1).values
+
+
+class Values(Protocol):
+    """What is said of the sent coordinates."""
+
+    def real(self, counts: Tensor) -> Tensor:
+        """(nnz,) real numbers, client after client."""
+        ...
+
+
+@dataclass(frozen=True)
+class Floats:
+    """Numbers as they are: flat (nnz,), of dtype float64, float32, bfloat16 or float16."""
+
+    flat: Tensor
+
+    def real(self, counts: Tensor) -> Tensor:
+        return self.flat if self.flat.dtype == torch.float64 else self.flat.to(torch.float32)
+
+
+@dataclass(frozen=True)
+class Signs:
+    """+scale or -scale: negative flat (nnz,) bool; scale (n,), float32 or float64."""
+
+    negative: Tensor
+    scale: Tensor
+
+    def real(self, counts: Tensor) -> Tensor:
+        scale = self.scale.repeat_interleave(counts)
+        return torch.where(self.negative, -scale, scale)
+
+
+@dataclass(frozen=True)
+class Powers:
+    """0 or +-scale 2^exponent: negative flat (nnz,) bool; exponent flat (nnz,) int8, -128 for zero; scale a float.
+
+    `scale` is common to all clients and known to both sides (1/(1 + omega) for natural compression).
+    """
+
+    negative: Tensor
+    exponent: Tensor
+    scale: float
+    dtype: torch.dtype
+
+    def real(self, counts: Tensor) -> Tensor:
+        size = torch.ldexp(torch.tensor(1.0, dtype=self.dtype, device=self.exponent.device), self.exponent)
+        size = torch.where(self.exponent == -128, torch.zeros_like(size), size * self.scale)
+        return torch.where(self.negative, -size, size)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """unit x level: level flat (nnz,) int16; unit (n,), float32 or float64; |level| <= most."""
+
+    level: Tensor
+    unit: Tensor
+    most: int
+
+    def real(self, counts: Tensor) -> Tensor:
+        return self.level.to(self.unit.dtype) * self.unit.repeat_interleave(counts)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Low-rank layers, for support All: flat (n, m) floats that `layout` turns into (n, d)."""
+
+    flat: Tensor
+    layout: Layout
+
+    def real(self, counts: Tensor) -> Tensor:
+        return self.layout.rebuild(self.flat).reshape(-1)
+
+
+class Layout(Protocol):
+    """How the factors of a low-rank message lie, known to both sides."""
+
+    @property
+    def width(self) -> int:
+        """m, the number of floats a client sends."""
+        ...
+
+    def rebuild(self, flat: Tensor) -> Tensor:
+        """(n, d) from (n, m), row by row with the same operations for every n."""
+        ...
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """Messages of n clients about vectors in R^dim. counts (n,) int64: entries each client sends."""
+
+    dim: int
+    counts: Tensor
+    support: Support
+    values: Values
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def rows(self) -> Tensor:
+        """(nnz,) int64: the row each entry belongs to."""
+        return torch.arange(len(self), device=self.counts.device).repeat_interleave(self.counts)
+
+    def _flat_index(self) -> Tensor | None:
+        index = self.support.index(self.counts, self.dim)
+        return None if index is None else self.rows() * self.dim + index
+
+    def dense(self) -> Tensor:
+        """The vectors a decoder sees, (n, dim)."""
+        value, at = self.values.real(self.counts), self._flat_index()
+        if at is None:
+            return value.reshape(len(self), self.dim)
+        out = torch.zeros(len(self) * self.dim, dtype=value.dtype, device=value.device)
+        return out.index_copy_(0, at, value).reshape(len(self), self.dim)
+
+    def __radd__(self, u: Tensor) -> Tensor:
+        """`u + c`, a new (n, dim) tensor of u's dtype."""
+        at = self._flat_index()
+        if at is None:
+            return u + self.dense().to(u.dtype)
+        out = u.clone(memory_format=torch.contiguous_format)
+        out.view(-1).index_add_(0, at, self.values.real(self.counts).to(u.dtype))
+        return out
+
+    def total(self, weights: Tensor) -> Tensor:
+        """sum_i weights[i] c_i in float64, (dim,), added in row order. weights (n,) float64."""
+        value, index = self.values.real(self.counts).to(torch.float64), self.support.index(self.counts, self.dim)
+        if index is None:
+            return (value.reshape(len(self), self.dim) * weights[:, None]).sum(dim=0)
+        weighted = value * weights.repeat_interleave(self.counts)
+        return torch.bincount(index, weights=weighted, minlength=self.dim)

@@ -1,0 +1,103 @@
+"""The promises that methods, compressors and problems make to everyone else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Protocol, TypeVar
+
+from torch import Tensor
+
+from fl_ef21.messages import Compressed
+
+Vector = Tensor  # (d,); a tile of n clients is (n, d), and the last axis is always the parameter axis
+Compress = Callable[[Tensor], Compressed]  # a compressor with this tile's and round's randomness in it
+
+
+class Compressor(Protocol):
+    """A map C on R^d, applied to each row by itself. A frozen dataclass of its parameters.
+
+    Attributes:
+      contractive: E|C(u) - u|^2 <= (1 - alpha) |u|^2 for every u.
+      unbiased: E C(u) = u and E|C(u) - u|^2 <= omega |u|^2 for every u.
+    """
+
+    contractive: ClassVar[bool] | bool
+    unbiased: ClassVar[bool] | bool
+
+    def __call__(self, u: Tensor, keys: Tensor) -> Compressed:
+        """Messages for u (n, d), float32 or float64; keys (n,) int64 seed whatever is random."""
+        ...
+
+    def alpha(self, dim: int) -> float | None:
+        """The contraction in (0, 1], None where there is none."""
+        ...
+
+    def omega(self, dim: int) -> float | None:
+        """The relative variance of an unbiased compressor, >= 0, else None."""
+        ...
+
+    def bits(self, dim: int) -> float | None:
+        """Bits of one message as papers count them (32 a number, indices free); None where it depends on u."""
+        ...
+
+
+class Problem(Protocol):
+    """min_x f(x) = sum_i w_i f_i(x) over the vectors of R^d, and the gradients clients may ask for.
+
+    Attributes:
+      dim: d.
+      shapes: the named parameter tensors that lie one after another in x.
+      clients: how many there are in all; ids are 0 .. clients - 1, also in a shard that holds only some.
+      weights: (clients,) float64, w_i, summing to one.
+    """
+
+    dim: int
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    clients: int
+    weights: Tensor
+
+    def x0(self) -> Tensor:
+        """The start, (d,), in the training dtype."""
+        ...
+
+    def gradients(self, x: Tensor, clients: Tensor, round: int) -> Tensor:
+        """Stochastic gradients (n, d) of f_i at x (d,) for the client ids (n,) in `clients`.
+
+        The sample depends on (seed, client, round) alone, the result of a client on nothing but itself.
+        """
+        ...
+
+    def objective(self, x: Tensor) -> tuple[float, Tensor]:
+        """f(x) and its gradient (d,), over all samples of all clients, in float64."""
+        ...
+
+    def accuracy(self, x: Tensor) -> float | None:
+        """Share of test samples predicted right, None where there is no such thing."""
+        ...
+
+    def shard(self, clients: range) -> Problem:
+        """The same problem holding only these clients' data; ids stay the same."""
+        ...
+
+
+S = TypeVar("S")
+
+
+class ClientHalf(Protocol[S]):
+    """Client half of a method: a frozen dataclass of hyperparameters, state in and state out.
+
+    Attributes:
+      server: the name of its server half in `strategies`.
+      dense_start: whether, with `start = "gradient"`, the first message is the first gradient itself.
+    """
+
+    server: ClassVar[str]
+    dense_start: ClassVar[bool]
+
+    def start(self, q: Tensor) -> S:
+        """The state before the first step, from the first gradients q (n, d), or from zeros."""
+        ...
+
+    def step(self, s: S, q: Tensor, C: Compress) -> tuple[S, Compressed]:
+        """The next state and the messages. q (n, d) are the stochastic gradients at the received model."""
+        ...

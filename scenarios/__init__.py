@@ -1,0 +1,1 @@
+"""What a person runs: scenarios, the runner, the command line, reports."""
