@@ -177,11 +177,18 @@ class Compressed:
 
     def __radd__(self, u: Tensor) -> Tensor:
         """`u + c`, a new (n, dim) tensor of u's dtype."""
+        return self._added(u, 1)
+
+    def __rsub__(self, u: Tensor) -> Tensor:
+        """`u - c`, a new (n, dim) tensor of u's dtype."""
+        return self._added(u, -1)
+
+    def _added(self, u: Tensor, times: int) -> Tensor:
         at = self._flat_index()
         if at is None:
-            return u + self.dense().to(u.dtype)
+            return u + times * self.dense().to(u.dtype)
         out = u.clone(memory_format=torch.contiguous_format)
-        out.view(-1).index_add_(0, at, self.values.real(self.counts).to(u.dtype))
+        out.view(-1).index_add_(0, at, self.values.real(self.counts).to(u.dtype), alpha=times)
         return out
 
     def total(self, weights: Tensor) -> Tensor:

@@ -101,3 +101,24 @@ class ClientHalf(Protocol[S]):
     def step(self, s: S, q: Tensor, C: Compress) -> tuple[S, Compressed]:
         """The next state and the messages. q (n, d) are the stochastic gradients at the received model."""
         ...
+
+
+class ServerHalf(Protocol[S]):
+    """Server half of a method: a frozen dataclass of hyperparameters, state in and state out.
+
+    Its state has a field `g` (d,) float64, the gradient that the optimizer is given.
+
+    Attributes:
+      remembers: whether g is a sum over the whole population, each client's part kept while it is not
+        sampled. Where it is not, the weights of a round are divided by the participation.
+    """
+
+    remembers: ClassVar[bool]
+
+    def start(self, zero: Vector) -> S:
+        """The state before the first round, from zeros (d,) float64."""
+        ...
+
+    def step(self, s: S, c: Vector) -> S:
+        """The next state, from c (d,) float64 = sum_i w_i c_i over the messages of a round."""
+        ...

@@ -1,1 +1,12 @@
 """Server half of each method. `flower.py` is the only file that speaks to Flower."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fl_ef21.types import ServerHalf
+from strategies.ef14 import EF14
+from strategies.ef21 import EF21
+from strategies.mean import Mean
+
+SERVERS: dict[str, type[ServerHalf[Any]]] = {"ef21": EF21, "mean": Mean, "ef14": EF14}

@@ -1,0 +1,92 @@
+"""When g may change: only once the server is known to have the message.
+
+A client computes from its last committed state and keeps the result as staged. Every instruction
+says how many of the client's increments the server holds (`version`) and a hash chain over them
+(`chain`). The client then promotes what it staged, drops it, or answers that it lacks something:
+two-phase commit whose verdict rides in the next message. An instruction that is older than one
+already seen changes nothing; the same instruction again gets the same answer, since all randomness
+is keyed by client and round.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from hashlib import blake2b
+
+from fl_ef21.errors import Refused
+
+HASH = 16  # bytes of an experiment id, a chain, a source digest
+
+
+class Kind(IntEnum):
+    """What the server asks for, and what a client answers."""
+
+    HELLO = 1  # who are you?
+    TRAIN = 2  # one step from the model sent along
+    AUDIT = 3  # your g, to check that the server's is their sum
+    RETIRE = 4  # the experiment is over: forget its state
+    UPDATE = 16
+    LACKS = 17  # the client has not what the server says it holds
+    STALE = 18  # the instruction is older than one already followed
+
+
+@dataclass(frozen=True)
+class Point:
+    """A state of one client: the increments in it, and a hash chain over their payloads."""
+
+    version: int
+    chain: bytes
+
+    @staticmethod
+    def origin(experiment: bytes, client: int) -> Point:
+        """Before the first increment."""
+        return Point(0, blake2b(experiment + client.to_bytes(8, "little"), digest_size=HASH).digest())
+
+    def then(self, payload: bytes) -> Point:
+        """After one more increment."""
+        return Point(self.version + 1, blake2b(self.chain + payload, digest_size=HASH).digest())
+
+
+@dataclass(frozen=True)
+class Block:
+    """The protocol's part of a message, 68 bytes: an instruction's, or copied into its reply.
+
+    Attributes:
+      kind: what is asked or answered.
+      plan: which method of the scenario.
+      client: who is meant or who answers (our own identity, never Flower's node id).
+      round, seq: the round, and a count of the instructions to this client that is never reused.
+      point: in an instruction what the server holds, in a reply what the increment was computed from.
+      experiment: one run of one method.
+      source: digest of the code and the scenario; both sides must agree.
+    """
+
+    kind: Kind
+    plan: int
+    client: int
+    round: int
+    seq: int
+    point: Point
+    experiment: bytes
+    source: bytes
+
+    _layout = struct.Struct("<2sBBIIIQ16s16s16s")
+    _magic = b"E\x01"
+
+    def pack(self) -> bytes:
+        return self._layout.pack(
+            self._magic, self.kind, self.plan, self.client, self.round, self.seq,
+            self.point.version, self.point.chain, self.experiment, self.source,
+        )  # fmt: skip
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Block:
+        """Raises: Refused("block") on anything that is not a block."""
+        if not isinstance(data, bytes) or len(data) != cls._layout.size or data[:2] != cls._magic:
+            raise Refused("block", "not a block of this protocol version")
+        _, kind, plan, client, round, seq, version, chain, experiment, source = cls._layout.unpack(data)
+        if kind not in Kind._value2member_map_:
+            raise Refused("block", f"unknown kind {kind}")
+        return cls(Kind(kind), plan, client, round, seq, Point(version, chain), experiment, source)
