@@ -1,0 +1,40 @@
+"""The client half as a Flower ClientApp."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from clients.program import Program
+from fl_ef21 import records
+from fl_ef21.errors import InputError, Refused
+
+
+def client_app(load: Callable[[Context], Program]) -> ClientApp:
+    """A ClientApp whose clients are those of the program that `load` finds for a context."""
+    app = ClientApp()
+
+    def answer(message: Message, context: Context) -> Message:
+        model = message.content.get(records.MODEL)
+        x = None if model is None else records.unpack_model(message.content.array_records[records.MODEL])
+        got = load(context).answer(x, [identity(context)], [records.read_block(message.content)])[0]
+        if isinstance(got, Refused):
+            raise got
+        return Message(records.reply(*got), reply_to=message)
+
+    app.train()(answer)
+    app.query()(answer)
+    return app
+
+
+def identity(context: Context) -> int:
+    """Our own name of this client: Flower's node id changes when a SuperNode restarts.
+
+    Raises: InputError where node-config has no `partition-id`.
+    """
+    client = context.node_config.get("partition-id")
+    if not isinstance(client, int):
+        raise InputError("node-config.partition-id", client, "must be this client's number, from 0")
+    return client

@@ -1,0 +1,76 @@
+"""A shard: a block of clients with their data and state, wherever it runs."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+from torch import Tensor
+
+from fl_ef21.errors import Refused
+from fl_ef21.flower_internals import CLIENT_RAISED, error_reply
+
+
+class Batched(Protocol):
+    """A ClientApp's batched form: what it would answer, for many clients at once."""
+
+    def answer(
+        self, x: Tensor | None, clients: Sequence[int], blocks: Sequence[bytes]
+    ) -> list[tuple[bytes, bytes] | Refused]:
+        """One answer an instruction; `x` (d,) is the model they all carry."""
+        ...
+
+
+class Shard:
+    """Lives in a Ray actor, or in the driver's process, and is never copied."""
+
+    def __init__(
+        self, batched: Batched | None, app: ClientApp | None, clients: range, run_config: dict[str, Any],
+        population: int, threads: int | None,
+    ) -> None:  # fmt: skip
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.batched, self.app = batched, app
+        self.contexts = {
+            client: Context(
+                run_id=1, node_id=client + 1, state=RecordDict(), run_config=dict(run_config),
+                node_config={"partition-id": client, "num-partitions": population},
+            )
+            for client in (clients if app is not None else ())
+        }  # fmt: skip
+
+    def ready(self) -> bool:
+        """Answers once the shard has been built."""
+        return True
+
+    def answer(
+        self, x: Any | None, clients: Sequence[int], blocks: Sequence[bytes]
+    ) -> list[tuple[bytes, bytes] | Refused]:
+        """The batched form's answers; x is a NumPy vector or None. A client that raises is an answer too."""
+        assert self.batched is not None
+        model = None if x is None else torch.from_numpy(x.copy())
+        try:
+            return self.batched.answer(model, clients, blocks)
+        except Exception as error:  # a user's model may raise anything
+            told = Refused("client raised", _tell(error))
+            return [told for _ in blocks]
+
+    def call(self, messages: Sequence[tuple[int, Message]]) -> list[Message]:
+        """Replies of an ordinary ClientApp, one client after another, each with its resident context."""
+        assert self.app is not None
+        replies = []
+        for client, message in messages:
+            try:
+                replies.append(self.app(message, self.contexts[client]))
+            except Exception as error:  # a user's app may raise anything
+                replies.append(error_reply(message, CLIENT_RAISED, _tell(error)))
+        return replies
+
+
+def _tell(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})"
