@@ -17,19 +17,13 @@ from clients import METHODS
 from fl_ef21 import randomness, wire
 from fl_ef21.commit import Block, Kind
 from fl_ef21.errors import Refused
-from fl_ef21.messages import All, Compressed, Floats
+from fl_ef21.messages import Compressed, whole
 from fl_ef21.plan import Plan
 from fl_ef21.state import Rows
 from fl_ef21.store import Store
 from fl_ef21.types import Problem
 
 Answer = tuple[bytes, bytes] | Refused  # a packed block and a payload, or why there is none
-
-
-def dense_message(u: Tensor) -> Compressed:
-    """u (n, d) sent as it is."""
-    counts = torch.full((len(u),), u.shape[1], dtype=torch.int64, device=u.device)
-    return Compressed(u.shape[1], counts, All(), Floats(u.reshape(-1)))
 
 
 class Program:
@@ -102,7 +96,7 @@ class Program:
         self, rows: Rows, clients: list[int], blocks: list[Block], ready: list[int], answers: dict[int, Answer]
     ) -> None:
         at = torch.tensor([rows.row(clients[j]) for j in ready])
-        payloads = wire.encode(dense_message(rows.read(at).g))
+        payloads = wire.encode(whole(rows.read(at).g))
         for j, payload in zip(ready, payloads, strict=True):
             answers[j] = (blocks[j].pack(), payload)
 
@@ -135,7 +129,7 @@ class Program:
         self, plan: Plan, half: Any, rows: Rows, q: Tensor, ids: Tensor, round: int, fresh: bool
     ) -> tuple[Any, Compressed]:
         if fresh:
-            return half.start(q), dense_message(q)
+            return half.start(q), whole(q)
         at = ids.to(q.device) - rows.clients.start
         keys = randomness.keys(plan.seed, "compressor", ids.to(q.device), round)
         return half.step(rows.read(at), q, lambda u: plan.compressor(u, keys))  # type: ignore[no-any-return]

@@ -95,7 +95,7 @@ class Signs:
 
 @dataclass(frozen=True)
 class Powers:
-    """0 or +-scale 2^exponent: negative flat (nnz,) bool; exponent flat (nnz,) int8, -128 for zero; scale a float.
+    """0 or +-scale 2^exponent: negative flat (nnz,) bool; exponent flat (nnz,) int8, -128 for zero.
 
     `scale` is common to all clients and known to both sides (1/(1 + omega) for natural compression).
     """
@@ -106,21 +106,31 @@ class Powers:
     dtype: torch.dtype
 
     def real(self, counts: Tensor) -> Tensor:
-        size = torch.ldexp(torch.tensor(1.0, dtype=self.dtype, device=self.exponent.device), self.exponent)
-        size = torch.where(self.exponent == -128, torch.zeros_like(size), size * self.scale)
+        sizes = [0.0, *(2.0**e for e in range(-127, 128))]  # exact, as torch.ldexp need not be
+        table = torch.tensor(sizes, dtype=self.dtype, device=self.exponent.device) * self.scale
+        size = table[self.exponent.to(torch.int64) + 128]
         return torch.where(self.negative, -size, size)
 
 
 @dataclass(frozen=True)
 class Levels:
-    """unit x level: level flat (nnz,) int16; unit (n,), float32 or float64; |level| <= most."""
+    """unit x level: level flat (nnz,) int16; unit float32 or float64; |level| <= most.
+
+    With bucket = 0 a client has one unit, (n,). Otherwise every client sends as many entries, each
+    `bucket` of them (the last ones may be fewer) share a unit, and unit is flat, client after client.
+    """
 
     level: Tensor
     unit: Tensor
     most: int
+    bucket: int = 0
 
     def real(self, counts: Tensor) -> Tensor:
-        return self.level.to(self.unit.dtype) * self.unit.repeat_interleave(counts)
+        if self.bucket == 0:
+            return self.level.to(self.unit.dtype) * self.unit.repeat_interleave(counts)
+        count = int(counts[0]) if len(counts) else 0
+        unit = self.unit.reshape(len(counts), -(-count // self.bucket)).repeat_interleave(self.bucket, dim=1)[:, :count]
+        return self.level.to(unit.dtype) * unit.reshape(-1)
 
 
 @dataclass(frozen=True)
@@ -193,8 +203,15 @@ class Compressed:
 
     def total(self, weights: Tensor) -> Tensor:
         """sum_i weights[i] c_i in float64, (dim,), added in row order. weights (n,) float64."""
-        value, index = self.values.real(self.counts).to(torch.float64), self.support.index(self.counts, self.dim)
+        value = self.values.real(self.counts).to(torch.float64)
+        index = self.support.index(self.counts, self.dim)
         if index is None:
             return (value.reshape(len(self), self.dim) * weights[:, None]).sum(dim=0)
         weighted = value * weights.repeat_interleave(self.counts)
         return torch.bincount(index, weights=weighted, minlength=self.dim)
+
+
+def whole(u: Tensor) -> Compressed:
+    """u (n, d) sent as it is."""
+    counts = torch.full((len(u),), u.shape[1], dtype=torch.int64, device=u.device)
+    return Compressed(u.shape[1], counts, All(), Floats(u.reshape(-1)))

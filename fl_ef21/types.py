@@ -14,15 +14,17 @@ Compress = Callable[[Tensor], Compressed]  # a compressor with this tile's and r
 
 
 class Compressor(Protocol):
-    """A map C on R^d, applied to each row by itself. A frozen dataclass of its parameters.
+    """A map C on R^d, applied to each row by itself. A frozen dataclass of its parameters."""
 
-    Attributes:
-      contractive: E|C(u) - u|^2 <= (1 - alpha) |u|^2 for every u.
-      unbiased: E C(u) = u and E|C(u) - u|^2 <= omega |u|^2 for every u.
-    """
+    @property
+    def contractive(self) -> bool:
+        """E|C(u) - u|^2 <= (1 - alpha) |u|^2 for every u."""
+        ...
 
-    contractive: ClassVar[bool] | bool
-    unbiased: ClassVar[bool] | bool
+    @property
+    def unbiased(self) -> bool:
+        """E C(u) = u and E|C(u) - u|^2 <= omega |u|^2 for every u."""
+        ...
 
     def __call__(self, u: Tensor, keys: Tensor) -> Compressed:
         """Messages for u (n, d), float32 or float64; keys (n,) int64 seed whatever is random."""
@@ -37,7 +39,7 @@ class Compressor(Protocol):
         ...
 
     def bits(self, dim: int) -> float | None:
-        """Bits of one message as papers count them (32 a number, indices free); None where it depends on u."""
+        """Bits of one message as papers count them (32 a number, indices free); None if u decides."""
         ...
 
 

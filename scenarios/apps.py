@@ -1,0 +1,47 @@
+"""The Flower app: the one place where the two halves meet. `flwr run .` starts it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from clients.flower import client_app
+from clients.program import Program
+from scenarios.runner import RunFailed, flower_loader, serve
+from scenarios.schema import load
+from scenarios.setup import Setup, prepare
+
+server = ServerApp()
+
+
+@server.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the scenario named in run-config on this Grid and leave a run folder where `out` says."""
+    out = str(context.run_config["out"]) or f"runs/{Path(_scenario(context)).stem}-{context.run_id}"
+    result = serve(_setup(_scenario(context)), grid, Path(out))
+    print(result.table().to_string(index=False), flush=True)
+    if result.summary["status"] != "finished":
+        raise RunFailed(f"the run ended as {result.summary['status']}; see {out}")
+
+
+@lru_cache(maxsize=4)
+def _setup(scenario: str) -> Setup:
+    return prepare(load(scenario))
+
+
+def _scenario(context: Context) -> str:
+    return str(context.run_config["scenario"])
+
+
+def _load(context: Context) -> Program:
+    folder = str(context.run_config["state-dir"]) or str(context.node_config.get("state-dir", ""))
+    private = Path(tempfile.gettempdir()) / f"fl-ef21-state-{os.getuid()}"
+    return flower_loader(_setup(_scenario(context)), Path(folder) if folder else private)(context)
+
+
+client = client_app(_load)

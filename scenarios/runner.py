@@ -1,0 +1,187 @@
+"""Runs a scenario on one of the runtimes and leaves a run folder."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from clients.flower import client_app, identity
+from clients.program import Program
+from fl_ef21.engine import RayGrid, Settings
+from fl_ef21.errors import InputError, choose
+from fl_ef21.flower_internals import simulate
+from fl_ef21.store import Files, Memory
+from scenarios import report
+from scenarios.interrupt import Interrupt
+from scenarios.progress import Listener, Plan, Progress, Silent
+from scenarios.recorder import Recorder, refuse_used
+from scenarios.results import Result
+from scenarios.schema import Scenario, load, parse, to_toml
+from scenarios.setup import Setup, device, prepare
+from scenarios.summary import summarise
+from scenarios.training import Outcome, Row, Tally, Training
+
+
+class RunFailed(RuntimeError):
+    """A run that could not go on; what it had measured is in its folder."""
+
+
+def run(
+    scenario: Scenario | Path | str, *, out: Path | None = None, runtime: str = "resident",
+    listener: Listener | None = None, command: str | None = None,
+) -> Result:  # fmt: skip
+    """Run every method of a scenario side by side on the same data, partition and samples.
+
+    Without `out` nothing is left on disk. Raises: InputError for what cannot work, before anything
+    starts; RunFailed where no client could be used.
+    """
+    resolved = scenario if isinstance(scenario, Scenario) else load(scenario)
+    execute = choose({"resident": _resident, "flower": _flower}, runtime, "runtime")
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="fl-ef21-") as folder:
+            return run(
+                resolved, out=Path(folder) / "run", runtime=runtime, listener=listener, command=command
+            ).detached()
+    refuse_used(out)
+    listener = listener or Silent()
+    listener.message("loading data and checking the scenario")
+    setup = prepare(resolved)
+    return _conduct(Session(setup, Recorder(out, to_toml(resolved)), listener), execute, runtime, command)
+
+
+def serve(setup: Setup, grid: Grid, out: Path) -> Result:
+    """Run a scenario on a Grid that somebody else started, as a ServerApp does."""
+
+    def execute(session: Session) -> None:
+        with session.interrupt:
+            session.train(grid)
+
+    session = Session(setup, Recorder(out, to_toml(setup.scenario)), Silent())
+    return _conduct(session, execute, "flower", "flwr run .")
+
+
+def _conduct(
+    session: Session, execute: Callable[[Session], None], runtime: str, command: str | None
+) -> Result:
+    out = session.recorder.folder
+    try:
+        execute(session)
+    finally:
+        session.listener.end()
+        seconds = time.perf_counter() - session.began
+        command = command or f"fl-ef21 run {out / 'scenario.toml'}"
+        session.recorder.close(summarise(session.setup, runtime, command, session.outcomes, seconds))
+        report.write(out)
+    failed = [f"{label}: {outcome.reason}" for label, outcome in session.outcomes if outcome.status == "failed"]
+    if failed:
+        raise RunFailed("; ".join(failed) + f" (what was measured is in {out})")
+    return Result.load(out)
+
+
+class Session:
+    """The methods of one run, one after another on one Grid."""
+
+    def __init__(self, setup: Setup, recorder: Recorder, listener: Listener) -> None:
+        self.setup, self.recorder, self.listener = setup, recorder, listener
+        self.outcomes: list[tuple[str, Outcome]] = []
+        self.interrupt = Interrupt()
+        self.began = time.perf_counter()
+        self._nonce = secrets.token_bytes(16)  # tells two runs of one scenario apart; nothing is drawn from it
+
+    def train(self, grid: Grid) -> None:
+        """All methods; stops early at Ctrl-C or where no client can be used."""
+        scenario, labels = self.setup.scenario, [plan.label for plan in self.setup.plans]
+        self.listener.start(Plan(scenario.name, labels, scenario.rounds, scenario.partition.clients))
+        self._started = time.perf_counter()
+        for number, label in enumerate(labels):
+            training = Training(self.setup, number, self._nonce)
+            outcome = training.run(grid, self.interrupt, self.recorder.row, self._tell(number, label))
+            self.outcomes.append((label, outcome))
+            if outcome.status in ("interrupted", "failed") or self.interrupt.asked:
+                return
+
+    def _tell(self, number: int, label: str) -> Callable[[Tally, Row], None]:
+        scenario = self.setup.scenario
+        total = scenario.rounds * len(self.setup.plans)
+
+        def tell(tally: Tally, row: Row) -> None:
+            done = number * scenario.rounds + tally.round
+            elapsed = time.perf_counter() - self._started
+            self.listener.round(Progress(
+                method=label, method_number=number, round=tally.round, train_loss=row["train_loss"],
+                grad_norm_sq=row["grad_norm_sq"], test_accuracy=row["test_accuracy"],
+                uplink_bytes=tally.uplink_bytes, clients_per_second=tally.answers / max(tally.seconds, 1e-9),
+                seconds_left=elapsed / done * (total - done),
+            ))  # fmt: skip
+
+        return tell
+
+
+def _resident(session: Session) -> None:
+    setup, wanted = session.setup, session.setup.scenario.engine
+    settings = Settings(wanted.actors, wanted.cpus_per_actor, wanted.gpus_per_actor)
+    where = device(setup.scenario)
+    session.listener.message("starting Ray" if settings.actors else "computing in this process")
+
+    def shard(clients: range) -> Program:
+        return setup.program(clients, Memory(clients, where), where)
+
+    with session.interrupt, RayGrid(
+        setup.scenario.partition.clients, batched=shard, settings=settings, tile=setup.tile
+    ) as grid:
+        session.train(grid)
+
+
+def _flower(session: Session) -> None:
+    setup, wanted = session.setup, session.setup.scenario.engine
+    clients = setup.scenario.partition.clients
+    session.listener.message("starting Flower's simulation runtime")
+    server, failure = ServerApp(), list[BaseException]()
+
+    @server.main()
+    def main(grid: Grid, context: Context) -> None:
+        try:
+            session.train(grid)
+        except BaseException as error:  # Flower would only log it
+            failure.append(error)
+
+    with tempfile.TemporaryDirectory(prefix="fl-ef21-state-") as folder, session.interrupt:
+        client = client_app(_remote_loader(to_toml(setup.scenario), Path(folder)))
+        backend: dict[str, Any] = {
+            "init_args": {"num_cpus": max(1, wanted.actors) * max(1, int(wanted.cpus_per_actor)),
+                          "include_dashboard": False, "log_to_driver": False, "logging_level": "error"},
+            "client_resources": {"num_cpus": wanted.cpus_per_actor, "num_gpus": wanted.gpus_per_actor},
+        }  # fmt: skip
+        simulate(server, client, clients, backend)
+    if failure:
+        raise failure[0]
+
+
+def flower_loader(setup: Setup, folder: Path) -> Callable[[Context], Program]:
+    """Finds the program of one client, its state in a file: on Flower's runtimes a client has no fixed process."""
+
+    def load(context: Context) -> Program:
+        client = identity(context)
+        if client >= setup.problem.clients:
+            raise InputError("node-config.partition-id", client, f"the scenario has {setup.problem.clients} clients")
+        return setup.program(range(client, client + 1), Files(folder))
+
+    return load
+
+
+def _remote_loader(text: str, folder: Path) -> Callable[[Context], Program]:
+    """As `flower_loader`, but small: Flower ships the ClientApp with every message."""
+    return lambda context: flower_loader(_setup_of(text), folder)(context)
+
+
+@lru_cache(maxsize=2)
+def _setup_of(text: str) -> Setup:
+    return prepare(parse(text))

@@ -1,0 +1,124 @@
+"""From a scenario to the things that run: data, partition, problem, plans. Nothing has started yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from clients import METHODS
+from clients.program import Program
+from fl_ef21 import compressors, data, partition, problems
+from fl_ef21.data import Dataset
+from fl_ef21.errors import InputError
+from fl_ef21.plan import Plan
+from fl_ef21.provenance import agreed
+from fl_ef21.schedule import Schedule
+from fl_ef21.store import Store
+from fl_ef21.types import Problem
+from scenarios.schema import Method, Scenario, to_toml
+from strategies.descent import Descent
+from strategies.flower import Compressed
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+COMPRESSOR_KEYS = (
+    "k", "fraction", "block", "threshold", "levels", "bucket", "rank", "iterations", "scaled", "contractive", "values",
+)  # fmt: skip
+TILE_BYTES = 4 << 20  # one array of a tile, so that a tile's few arrays stay in the cache
+TILE_MOST = 16
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A scenario made concrete.
+
+    Attributes:
+      problem: over all clients.
+      plans: one for each [[method]].
+      source: what server and clients must agree on.
+      dataset, label_counts: what was split and how, None for synthetic problems. label_counts (clients, classes).
+    """
+
+    scenario: Scenario
+    problem: Problem
+    plans: tuple[Plan, ...]
+    source: bytes
+    dataset: Dataset | None
+    label_counts: np.ndarray | None
+
+    @property
+    def tile(self) -> int:
+        """Clients computed together: a function of d alone, so that no result depends on the actors."""
+        itemsize = self.plans[0].dtype.itemsize
+        return max(1, min(TILE_MOST, TILE_BYTES // (self.problem.dim * itemsize)))
+
+    def program(self, clients: range, store: Store, device: str = "cpu") -> Program:
+        """The client side for some of the clients."""
+        return Program(self.problem.shard(clients), self.plans, store, self.source, self.tile)
+
+    def strategy(self, number: int, run: bytes) -> Compressed:
+        """The server side of one method, at its start. `run` tells runs of one scenario apart."""
+        plan, method = self.plans[number], self.scenario.method[number]
+        return Compressed(
+            plan, METHODS[plan.method], number=number, x=self.problem.x0(), shapes=self.problem.shapes,
+            weights=self.problem.weights, participation=self.scenario.train.participation,
+            optimizer=method.optimizer, optimizer_args=method.optimizer_args, source=self.source, run=run,
+        )  # fmt: skip
+
+
+def prepare(scenario: Scenario) -> Setup:
+    """Load, split, build and check everything. Raises: InputError for whatever cannot work."""
+    dataset, parts, counts = None, None, None
+    if problems.needs_data(scenario.model.name):
+        dataset, parts = _split(scenario)
+        counts = partition.label_counts(dataset, parts)
+    train = scenario.train
+    problem = problems.build(
+        scenario.model.name, clients=scenario.partition.clients, data=dataset, parts=parts,
+        options=_given(scenario.model, ("name",)), batch_size=train.batch_size, weights=train.weights,
+        seed=scenario.seed, dtype=DTYPES[train.dtype], device=device(scenario),
+    )  # fmt: skip
+    plans = tuple(_plan(scenario, i, method, problem) for i, method in enumerate(scenario.method))
+    return Setup(scenario, problem, plans, agreed(to_toml(scenario)), dataset, counts)
+
+
+def device(scenario: Scenario) -> str:
+    """Where clients compute: a GPU if the scenario gives actors a share of one."""
+    return "cuda" if scenario.engine.gpus_per_actor > 0 and torch.cuda.is_available() else "cpu"
+
+
+def _split(scenario: Scenario) -> tuple[Dataset, Sequence[np.ndarray]]:
+    dataset = data.load(scenario.data.source, **_given(scenario.data, ("source",)))
+    wanted = scenario.partition
+    parts = partition.split(
+        dataset, clients=wanted.clients, scheme=wanted.scheme, seed=scenario.seed, alpha=wanted.alpha,
+        classes_per_client=wanted.classes_per_client, min_samples=wanted.min_samples,
+    )  # fmt: skip
+    return dataset, parts
+
+
+def _given(section: Any, besides: Sequence[str]) -> dict[str, Any]:
+    return {key: value for key, value in section if value is not None and key not in besides}
+
+
+def _plan(scenario: Scenario, number: int, method: Method, problem: Problem) -> Plan:
+    options = {key: getattr(method, key) for key in COMPRESSOR_KEYS if getattr(method, key) is not None}
+    try:
+        compressor = compressors.make(method.compressor, dim=problem.dim, shapes=problem.shapes, **options)
+        Descent(torch.zeros(problem.dim), problem.shapes, method.optimizer, method.optimizer_args, 1.0)
+    except InputError as error:
+        raise InputError(f"method[{number}].{error.field}", error.value, error.advice) from error
+    return Plan(
+        label=method.label, method=method.name, eta=_schedule(method.eta), gamma=_schedule(method.gamma),
+        compressor=compressor, start=scenario.train.start, seed=scenario.seed, dtype=DTYPES[scenario.train.dtype],
+    )  # fmt: skip
+
+
+def _schedule(given: Any) -> Schedule:
+    if isinstance(given, int | float):
+        return Schedule(float(given))
+    fields: Mapping[str, float] = given.model_dump()
+    return Schedule(**fields)

@@ -1,0 +1,67 @@
+"""summary.json: how a run ended, for every method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from scenarios.setup import Setup
+from scenarios.training import Outcome
+
+
+def summarise(
+    setup: Setup, runtime: str, command: str, outcomes: Sequence[tuple[str, Outcome]], seconds: float
+) -> dict[str, Any]:
+    """The whole file's content."""
+    scenario, dataset, counts = setup.scenario, setup.dataset, setup.label_counts
+    complete = len(outcomes) == len(setup.plans) and all(o.status not in ("interrupted", "failed") for _, o in outcomes)
+    failed = any(outcome.status == "failed" for _, outcome in outcomes)
+    return {
+        "name": scenario.name,
+        "runtime": runtime,
+        "command": command,
+        "status": "finished" if complete else "failed" if failed else "interrupted",
+        "wall_seconds": round(seconds, 3),
+        "problem": {
+            "model": scenario.model.name,
+            "data": dataset.name if dataset is not None else "synthetic",
+            "dim": setup.problem.dim,
+            "clients": setup.problem.clients,
+            "samples": len(dataset.labels) if dataset is not None else None,
+        },
+        "partition": None if dataset is None or counts is None else {
+            "scheme": scenario.partition.scheme,
+            "classes": list(dataset.classes),
+            "label_counts": counts.tolist(),
+        },
+        "methods": [_method(setup, number, *ended) for number, ended in enumerate(outcomes)],
+    }  # fmt: skip
+
+
+def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str, Any]:
+    plan, tally = setup.plans[number], outcome.tally
+    last = outcome.rows[-1] if outcome.rows else {}
+    accuracies = [row["test_accuracy"] for row in outcome.rows if row["test_accuracy"] is not None]
+    errors = [row["invariant_error"] for row in outcome.rows if row["invariant_error"] is not None]
+    return {
+        "label": label,
+        "name": plan.method,
+        "compressor": repr(plan.compressor),
+        "gamma": str(plan.gamma),
+        "eta": str(plan.eta),
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "rounds": tally.round,
+        "dense_uplink_bytes": tally.answers * setup.problem.dim * plan.dtype.itemsize,
+        "uplink_bytes": tally.uplink_bytes,
+        "downlink_bytes": tally.downlink_bytes,
+        "train_loss": last.get("train_loss"),
+        "grad_norm_sq": last.get("grad_norm_sq"),
+        "test_accuracy": last.get("test_accuracy"),
+        "best_test_accuracy": max(accuracies, default=None),
+        "rejected": tally.rejected,
+        "rejected_reasons": tally.reasons,
+        "invariant_error": max(errors, default=None),
+        "wall_seconds": round(tally.seconds, 3),
+        "clients_per_second": round(tally.answers / tally.seconds, 1) if tally.seconds > 0 else None,
+    }
