@@ -13,7 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 from clients.flower import client_app
 from clients.program import Program
 from scenarios.runner import RunFailed, flower_loader, serve
-from scenarios.schema import load
+from scenarios.loading import load
 from scenarios.setup import Setup, prepare
 
 server = ServerApp()

@@ -24,7 +24,8 @@ from scenarios.interrupt import Interrupt
 from scenarios.progress import Listener, Plan, Progress, Silent
 from scenarios.recorder import Recorder, refuse_used
 from scenarios.results import Result
-from scenarios.schema import Scenario, load, parse, to_toml
+from scenarios.loading import load, parse, to_toml
+from scenarios.schema import Scenario
 from scenarios.setup import Setup, device, prepare
 from scenarios.summary import summarise
 from scenarios.training import Outcome, Row, Tally, Training

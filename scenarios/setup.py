@@ -19,7 +19,8 @@ from fl_ef21.provenance import agreed
 from fl_ef21.schedule import Schedule
 from fl_ef21.store import Store
 from fl_ef21.types import Problem
-from scenarios.schema import Method, Scenario, to_toml
+from scenarios.loading import to_toml
+from scenarios.schema import Method, Scenario
 from strategies.descent import Descent
 from strategies.flower import Compressed
 

@@ -1,0 +1,148 @@
+"""What a person sees while a run goes on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol, TextIO
+
+EVERY = 5.0  # seconds between lines where there is no terminal
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will run."""
+
+    name: str
+    methods: list[str]
+    rounds: int
+    clients: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far it is. `seconds_left` counts all methods still to come."""
+
+    method: str
+    method_number: int
+    round: int
+    train_loss: float
+    grad_norm_sq: float
+    test_accuracy: float | None
+    uplink_bytes: int
+    clients_per_second: float
+    seconds_left: float
+
+
+class Listener(Protocol):
+    """Is told what happens; must not raise."""
+
+    def message(self, text: str) -> None: ...
+
+    def start(self, plan: Plan) -> None: ...
+
+    def round(self, progress: Progress) -> None: ...
+
+    def end(self) -> None: ...
+
+
+class Silent:
+    """Says nothing."""
+
+    def message(self, text: str) -> None:
+        pass
+
+    def start(self, plan: Plan) -> None:
+        pass
+
+    def round(self, progress: Progress) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
+class PlainProgress(Silent):
+    """A line now and then, for logs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._last, self._shown = stream, 0.0, -1
+
+    def message(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+
+    def start(self, plan: Plan) -> None:
+        self._plan = plan
+        self.message(f"{plan.name}: {len(plan.methods)} methods, {plan.rounds} rounds, {plan.clients} clients")
+
+    def round(self, progress: Progress) -> None:
+        last = progress.round == self._plan.rounds
+        if last or progress.method_number != self._shown or time.monotonic() - self._last >= EVERY:
+            self._last, self._shown = time.monotonic(), progress.method_number
+            self.message(f"{progress.method}: round {progress.round}/{self._plan.rounds}  {describe(progress)}")
+
+
+class RichProgress(Silent):
+    """A live bar for each method."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+
+        self._console = Console(file=stream)
+        self._bar = None
+
+    def message(self, text: str) -> None:
+        self._console.print(f"[dim]{text} ...[/dim]")
+
+    def start(self, plan: Plan) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+        from rich.progress import Progress as Bars
+
+        self._console.print(
+            f"[bold]{plan.name}[/bold]: {len(plan.methods)} methods, {plan.rounds} rounds, {plan.clients} clients"
+        )
+        columns = TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn()
+        self._bar = Bars(*columns, TextColumn("{task.fields[told]}"), console=self._console)
+        self._tasks = [self._bar.add_task(name, total=plan.rounds, told="") for name in plan.methods]
+        self._bar.start()
+
+    def round(self, progress: Progress) -> None:
+        if self._bar is not None:
+            self._bar.update(
+                self._tasks[progress.method_number], completed=progress.round, told=describe(progress)
+            )
+
+    def end(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def listener_for(stream: TextIO) -> Listener:
+    """A live bar on a terminal, lines elsewhere."""
+    return RichProgress(stream) if stream.isatty() else PlainProgress(stream)
+
+
+def describe(progress: Progress) -> str:
+    """Loss, accuracy, bytes, speed and time left, in a few words."""
+    accuracy = "" if progress.test_accuracy is None else f"  accuracy {progress.test_accuracy:.1%}"
+    return (
+        f"loss {progress.train_loss:.4g}{accuracy}  sent {amount(progress.uplink_bytes)}  "
+        f"{progress.clients_per_second:,.0f} clients/s  {duration(progress.seconds_left)} left"
+    )
+
+
+def amount(nbytes: float) -> str:
+    """Bytes in decimal units."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if nbytes < 1000:
+            return f"{nbytes:.3g} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.3g} TB"
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes, or minutes and seconds."""
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {left:02d} s" if minutes else f"{left} s"

@@ -1,0 +1,233 @@
+"""What a scenario file may say: the one list of sections, keys, types and defaults.
+
+Free of heavy imports, so that a typo is answered at once. Names of methods, compressors, models, data
+sources and schemes are spelled here and held equal to the registries by a test.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
+
+METHODS = ("sgdm", "compressed-sgd", "ef14", "ef21-sgd", "ef21-sgdm", "ef21-sgd2m")
+COMPRESSORS = (
+    "identity", "topk", "block-topk", "layer-topk", "randk", "hard-threshold", "sign", "natural", "qsgd", "powersgd",
+    "topk-values",
+)  # fmt: skip
+MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
+SOURCES = ("digits", "mnist", "libsvm", "synthetic", "huggingface")
+SCHEMES = ("iid", "dirichlet", "pathological", "label-sorted", "natural")
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+NotNegative = Annotated[FiniteFloat, Field(ge=0)]
+Share = Annotated[FiniteFloat, Field(gt=0, le=1)]
+Switch = Annotated[bool, Field(strict=True)]
+Text = Annotated[str, Field(strict=True, min_length=1)]
+
+
+class Section(BaseModel):
+    """Keys that are not listed are errors; a number is never made from a text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+class Data(Section):
+    """Where samples come from."""
+
+    source: Literal["digits", "mnist", "libsvm", "synthetic", "huggingface"] = "digits"
+    path: Text | None = None
+    test_path: Text | None = None
+    test_fraction: Annotated[FiniteFloat, Field(ge=0, lt=1)] | None = None
+    name: Text | None = None
+    subset: Text | None = None
+    feature_column: Text | None = None
+    label_column: Text | None = None
+    natural_id: Text | None = None
+    samples: Count | None = None
+    features: Count | None = None
+    classes: Annotated[int, Field(ge=2)] | None = None
+    separation: NotNegative | None = None
+    groups: Count | None = None
+
+
+class Partition(Section):
+    """How samples are dealt to clients."""
+
+    clients: Count = 10
+    scheme: Literal["iid", "dirichlet", "pathological", "label-sorted", "natural"] = "iid"
+    alpha: Positive = 0.3
+    classes_per_client: Count = 2
+    min_samples: Count = 1
+
+
+class Model(Section):
+    """What is minimised."""
+
+    name: Text = "logistic"
+    regularizer: NotNegative | None = None
+    bias: Switch | None = None
+    hidden: list[Count] | None = None
+    channels: Count | list[Count] | None = None
+    per_client: Literal["auto", "vmap", "loop"] | None = None
+    loss: Text | None = None
+    args: dict[str, Any] | None = None
+    L: Positive | None = None
+    mu: Positive | None = None
+    dim: Count | None = None
+    sigma: NotNegative | None = None
+    noise: Text | NotNegative | None = None
+    x0: FiniteFloat | list[FiniteFloat] | None = None
+    heterogeneity: NotNegative | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if ":" not in name and name not in MODELS:
+            raise ValueError(unknown(name, MODELS, "or package.module:Class of a torch.nn.Module"))
+        return name
+
+
+class Train(Section):
+    """What a client does in a round, and which clients are asked."""
+
+    batch_size: Count | Literal["full"] = 32
+    participation: Share = 1.0
+    start: Literal["gradient", "zero"] = "gradient"
+    dtype: Literal["float32", "float64"] = "float32"
+    weights: Literal["equal", "samples"] = "equal"
+
+
+class Decay(Section):
+    """A number that falls: value / (1 + (round - 1) / tau)^power."""
+
+    value: Positive
+    power: NotNegative = 0.5
+    tau: Positive = 1.0
+
+
+class Method(Section):
+    """One method with its hyperparameters; several are run side by side."""
+
+    name: Literal["sgdm", "compressed-sgd", "ef14", "ef21-sgd", "ef21-sgdm", "ef21-sgd2m"]
+    eta: Share | Decay = 0.1
+    gamma: Positive | Decay
+    compressor: Text = "identity"
+    k: Annotated[int, Field(strict=True)] | None = None
+    fraction: FiniteFloat | None = None
+    block: Count | None = None
+    threshold: FiniteFloat | None = None
+    levels: Count | None = None
+    bucket: Count | None = None
+    rank: Count | None = None
+    iterations: Count | None = None
+    scaled: Switch | None = None
+    contractive: Switch | None = None
+    values: Text | None = None
+    optimizer: Text = "sgd"
+    optimizer_args: dict[str, Any] = Field(default_factory=dict)
+    label: Text = ""
+
+    @field_validator("compressor")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in COMPRESSORS:
+            raise ValueError(unknown(name, COMPRESSORS))
+        return name
+
+    @field_validator("eta")
+    @classmethod
+    def _eta_at_most_one(cls, eta: float | Decay) -> float | Decay:
+        if isinstance(eta, Decay) and eta.value > 1:
+            raise ValueError(f"eta must start in (0, 1], not at {eta.value:g}")
+        return eta
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _default_is_given_later(cls, label: Any) -> Any:
+        return label or "-"
+
+    @model_validator(mode="after")
+    def _sgdm_is_not_compressed(self) -> Method:
+        if self.name == "sgdm" and self.compressor != "identity":
+            raise ValueError(
+                f"sgdm is the uncompressed method, so compressor = {self.compressor!r} does not go with it; "
+                "leave it out, or take name = 'ef21-sgdm' or 'compressed-sgd'"
+            )
+        return self
+
+
+class Evaluate(Section):
+    """When the full objective is measured."""
+
+    every: Count = 10
+    audit: Switch = True
+
+
+class Engine(Section):
+    """What the simulation may use. actors = 0 computes in this process, without Ray."""
+
+    actors: Annotated[int, Field(ge=0, strict=True)] = Field(default_factory=lambda: os.cpu_count() or 1)
+    cpus_per_actor: Positive = 1.0
+    gpus_per_actor: NotNegative = 0.0
+
+
+class Stop(Section):
+    """Ends a method early, at the first rule that holds."""
+
+    uplink_bytes: Count | None = None
+    target_accuracy: Share | None = None
+    grad_norm_sq: Positive | None = None
+    wall_seconds: Positive | None = None
+
+
+class Scenario(Section):
+    """A whole file."""
+
+    name: Text
+    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+    rounds: Count
+    data: Data = Data()
+    partition: Partition = Partition()
+    model: Model = Model()
+    train: Train = Train()
+    method: Annotated[list[Method], Field(min_length=1)]
+    evaluate: Evaluate = Evaluate()
+    engine: Engine = Field(default_factory=Engine)
+    stop: Stop = Stop()
+
+    @model_validator(mode="after")
+    def _labels_tell_methods_apart(self) -> Scenario:
+        labels = [m.label for m in self.method if m.label != "-"]
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ValueError(f"two methods have the label {twice[0]!r}; labels must differ")
+        named = [_labelled(method, self.method) for method in self.method]
+        if len({m.label for m in named}) < len(named):
+            raise ValueError("two methods are the same in every key; change one of them or give each a label")
+        object.__setattr__(self, "method", named)
+        return self
+
+
+def _labelled(method: Method, among: list[Method]) -> Method:
+    if method.label != "-":
+        return method
+    label = method.name
+    alike = [other for other in among if other.name == method.name]
+    if len(alike) > 1:
+        told = method.model_dump(exclude_defaults=True, exclude={"name", "label", "optimizer_args"})
+        differing = [
+            key for key in type(method).model_fields
+            if key in told and any(getattr(other, key) != getattr(method, key) for other in alike)
+        ]  # fmt: skip
+        words = [str(told[key]) if key == "compressor" else f"{key}={told[key]}" for key in differing]
+        label = " ".join([label, *words])
+    return method.model_copy(update={"label": label})
+
+
+def unknown(name: str, known: tuple[str, ...], besides: str = "") -> str:
+    """Plain words for a name that is not in a list."""
+    from fl_ef21.errors import nearest
+
+    return f"is not known; {nearest(name, known)}" + (f" {besides}" if besides else "")
