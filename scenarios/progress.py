@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
+from scenarios.units import seconds, size
+
 EVERY = 5.0  # seconds between lines where there is no terminal
 
 
@@ -127,22 +129,6 @@ def describe(progress: Progress) -> str:
     """Loss, accuracy, bytes, speed and time left, in a few words."""
     accuracy = "" if progress.test_accuracy is None else f"  accuracy {progress.test_accuracy:.1%}"
     return (
-        f"loss {progress.train_loss:.4g}{accuracy}  sent {amount(progress.uplink_bytes)}  "
-        f"{progress.clients_per_second:,.0f} clients/s  {duration(progress.seconds_left)} left"
+        f"loss {progress.train_loss:.4g}{accuracy}  sent {size(progress.uplink_bytes)}  "
+        f"{progress.clients_per_second:,.0f} clients/s  {seconds(progress.seconds_left)} left"
     )
-
-
-def amount(nbytes: float) -> str:
-    """Bytes in decimal units."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if nbytes < 1000:
-            return f"{nbytes:.3g} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.3g} TB"
-
-
-def duration(seconds: float) -> str:
-    """Hours and minutes, or minutes and seconds."""
-    minutes, left = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {left:02d} s" if minutes else f"{left} s"

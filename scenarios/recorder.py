@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from fl_ef21.errors import InputError
+from scenarios.folder import refuse_used
 
 PACKAGES = ("flwr", "ray", "torch", "numpy", "numba", "scikit-learn", "flwr-datasets", "pydantic", "plotly")
 
@@ -37,14 +37,6 @@ class Recorder:
         scratch = self.folder / ".summary.json"
         scratch.write_text(text)
         scratch.replace(self.folder / "summary.json")
-
-
-def refuse_used(folder: Path) -> None:
-    """Raises: InputError where `folder` is a file or already holds a run."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError("out", str(folder), "is a file; name a new folder")
-    if any((folder / name).exists() for name in ("rounds.jsonl", "summary.json", "scenario.toml")):
-        raise InputError("out", str(folder), "already holds a run; name a new folder or remove this one")
 
 
 def environment() -> dict[str, Any]:

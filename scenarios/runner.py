@@ -20,9 +20,10 @@ from fl_ef21.errors import InputError, choose
 from fl_ef21.flower_internals import simulate
 from fl_ef21.store import Files, Memory
 from scenarios import report
+from scenarios.folder import refuse_used
 from scenarios.interrupt import Interrupt
 from scenarios.progress import Listener, Plan, Progress, Silent
-from scenarios.recorder import Recorder, refuse_used
+from scenarios.recorder import Recorder
 from scenarios.results import Result
 from scenarios.loading import load, parse, to_toml
 from scenarios.schema import Scenario

@@ -1,0 +1,47 @@
+"""Data sets by name. `load("libsvm", path="a9a.txt")`; each source's options are its loader's arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from fl_ef21.data.base import Dataset
+from fl_ef21.data.digits import digits
+from fl_ef21.data.huggingface import huggingface
+from fl_ef21.data.libsvm import libsvm
+from fl_ef21.data.mnist import mnist
+from fl_ef21.data.synthetic import synthetic
+from fl_ef21.errors import InputError, choose, nearest
+
+Loader = Callable[..., Dataset]
+
+SOURCES: dict[str, Loader] = {
+    "digits": digits,
+    "huggingface": huggingface,
+    "libsvm": libsvm,
+    "mnist": mnist,
+    "synthetic": synthetic,
+}
+
+
+def load(source: str, **options: Any) -> Dataset:
+    """The data set of a source in SOURCES.
+
+    Raises: InputError for an unknown source, an option its loader does not take or lacks, and whatever is
+    wrong with the data themselves.
+    """
+    loader = choose(SOURCES, source, "data.source")
+    known = inspect.signature(loader).parameters
+    for option, value in options.items():
+        if option not in known:
+            raise InputError(
+                f"data.{option}", value, f"is no option of {source!r}; {nearest(option, list(known))}"
+            )
+    for option, parameter in known.items():
+        if parameter.default is parameter.empty and option not in options:
+            raise InputError(f"data.{option}", None, f"is needed by the source {source!r}")
+    return loader(**options)
+
+
+__all__ = ["SOURCES", "Dataset", "Loader", "load"]

@@ -1,0 +1,169 @@
+"""Who holds which training samples: a data set's rows split over clients.
+
+    iid            every client a random share, sizes differing by at most one
+    dirichlet      every class split in proportions ~ Dirichlet(alpha) (Hsu, Qi, Brown. arXiv 1909.06335)
+    pathological   a few classes per client, every class shared evenly by those who have it
+    natural        the data set's own clients
+    label-sorted   sorted by label and cut into equal shards, as in the EF21 papers
+
+The first four are partitioners of flwr-datasets.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fl_ef21.data.base import Dataset, Whole, whole
+from fl_ef21.errors import InputError, choose
+
+
+@dataclass(frozen=True)
+class Split:
+    """What a scheme is asked for; the arguments of `split`."""
+
+    clients: int
+    seed: int
+    alpha: float
+    classes_per_client: int
+    min_samples: int
+
+
+def split(
+    dataset: Dataset,
+    *,
+    clients: int,
+    scheme: str,
+    seed: int,
+    alpha: float = 0.3,
+    classes_per_client: int = 2,
+    min_samples: int = 1,
+) -> list[Whole]:
+    """The training samples of every client: sorted row numbers, disjoint, none empty.
+
+    alpha: of `dirichlet`, > 0; small is skewed.
+    classes_per_client: of `pathological`. With fewer clients than classes, samples of classes that
+      nobody drew are left out; every other scheme hands out all samples.
+    min_samples: the fewest a client may have, >= 1.
+    Raises: InputError where that cannot be done, naming what to change.
+    """
+    make = choose(SCHEMES, scheme, "partition.scheme")
+    whole("partition.clients", clients, 1)
+    whole("partition.seed", seed, 0)
+    whole("partition.min_samples", min_samples, 1)
+    if clients > len(dataset):
+        raise InputError("partition.clients", clients, f"is more than the {len(dataset)} training samples")
+    parts = make(dataset, Split(clients, seed, alpha, classes_per_client, min_samples))
+    parts = [np.sort(part).astype(np.int64) for part in parts]
+    least = min(len(part) for part in parts)
+    if least < min_samples:
+        raise InputError(
+            "partition.min_samples", min_samples, f"with {clients} clients one has only {least} samples"
+        )
+    return parts
+
+
+def label_counts(dataset: Dataset, parts: Sequence[Whole]) -> Whole:
+    """Samples of each class that each client holds: (clients, classes) int64."""
+    classes = len(dataset.classes)
+    return np.stack([np.bincount(dataset.labels[part], minlength=classes) for part in parts])
+
+
+def _iid(dataset: Dataset, ask: Split) -> list[Whole]:
+    from flwr_datasets.partitioner import IidPartitioner
+
+    rows = np.random.default_rng(ask.seed).permutation(len(dataset))  # the partitioner only cuts
+    return _parts(IidPartitioner(ask.clients), rows)
+
+
+def _dirichlet(dataset: Dataset, ask: Split) -> list[Whole]:
+    from flwr_datasets.partitioner import DirichletPartitioner
+
+    alpha = ask.alpha
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha <= 1e6:
+        raise InputError("partition.alpha", alpha, "must lie in (0, 1e6]")
+    if ask.clients * ask.min_samples > len(dataset):
+        raise InputError(
+            "partition.min_samples",
+            ask.min_samples,
+            f"{ask.clients} clients need more than the {len(dataset)} training samples",
+        )
+    partitioner = DirichletPartitioner(
+        ask.clients,
+        "label",
+        alpha=float(alpha),
+        min_partition_size=ask.min_samples,
+        self_balancing=False,
+        seed=ask.seed,
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The specified min_partition_size", UserWarning)
+            return _parts(partitioner, np.arange(len(dataset)), label=dataset.labels)
+    except ValueError:
+        raise InputError(
+            "partition.alpha",
+            alpha,
+            f"no draw gave each of {ask.clients} clients {ask.min_samples} of the {len(dataset)} samples; "
+            "raise alpha, or lower clients or min_samples",
+        ) from None
+
+
+def _pathological(dataset: Dataset, ask: Split) -> list[Whole]:
+    from flwr_datasets.partitioner import PathologicalPartitioner
+
+    each = whole("partition.classes_per_client", ask.classes_per_client, 1, len(dataset.classes))
+    partitioner = PathologicalPartitioner(ask.clients, "label", each, "first-deterministic", seed=ask.seed)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Classes: .* will NOT be used", UserWarning)
+            return _parts(partitioner, np.arange(len(dataset)), label=dataset.labels)
+    except ValueError:
+        raise InputError(
+            "partition.clients",
+            ask.clients,
+            f"with {each} classes each, more clients hold some class than it has samples; "
+            "lower clients or classes_per_client",
+        ) from None
+
+
+def _natural(dataset: Dataset, ask: Split) -> list[Whole]:
+    """One client per group; with fewer clients, group i goes to client i modulo their number."""
+    from flwr_datasets.partitioner import NaturalIdPartitioner
+
+    if dataset.groups is None:
+        raise InputError("partition.scheme", "natural", f"the data set {dataset.name!r} names no clients")
+    groups = len(dataset.group_names)
+    if ask.clients > groups:
+        raise InputError("partition.clients", ask.clients, f"is more than the {groups} clients in the data")
+    with redirect_stderr(io.StringIO()):  # a progress bar that cannot be turned off
+        rows = np.arange(len(dataset))
+        return _parts(NaturalIdPartitioner("client"), rows, client=dataset.groups % ask.clients)
+
+
+def _label_sorted(dataset: Dataset, ask: Split) -> list[Whole]:
+    return np.array_split(np.argsort(dataset.labels, kind="stable"), ask.clients)
+
+
+def _parts(partitioner: Any, rows: Whole, **columns: Whole) -> list[Whole]:
+    """What a partitioner of flwr-datasets does with `rows`, each described by `columns`."""
+    import datasets
+
+    table = datasets.Dataset.from_dict({"row": rows, **columns})
+    partitioner.dataset = table.with_format("arrow")  # without it each part is converted for milliseconds
+    return [np.asarray(partitioner.load_partition(i)["row"][:]) for i in range(partitioner.num_partitions)]
+
+
+SCHEMES: dict[str, Callable[[Dataset, Split], list[Whole]]] = {
+    "dirichlet": _dirichlet,
+    "iid": _iid,
+    "label-sorted": _label_sorted,
+    "natural": _natural,
+    "pathological": _pathological,
+}
