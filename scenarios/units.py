@@ -1,0 +1,78 @@
+"""Numbers as people read them: bytes, seconds, ratios. What is missing or not finite is a dash."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+NONE = "–"
+
+
+def finite(value: Any) -> float | None:
+    """The number, None where it is absent, not a number or not finite."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of JSON has no limit
+        return None
+    return number if math.isfinite(number) else None
+
+
+def short(value: Any, digits: int = 4) -> str:
+    """`digits` significant digits, without trailing zeros: 0.3124, 1.2e-07, 12."""
+    number = finite(value)
+    return NONE if number is None else f"{number:.{digits}g}".replace("-", "\N{MINUS SIGN}")
+
+
+def count(value: Any) -> str:
+    """12,345."""
+    number = finite(value)
+    return NONE if number is None else f"{number:,.0f}"
+
+
+def size(value: Any) -> str:
+    """Bytes in powers of 1,000 with three digits: 950 B, 1.20 kB, 37.0 MB."""
+    number = finite(value)
+    if number is None:
+        return NONE
+    if number < 999.5:
+        return f"{number:.0f} B"
+    units = iter(("kB", "MB", "GB", "TB"))
+    unit = ""
+    while number >= 999.5 and unit != "TB":
+        number, unit = number / 1000, next(units)
+    return f"{number:,.{2 if number < 9.995 else 1 if number < 99.95 else 0}f} {unit}"
+
+
+def times(value: Any) -> str:
+    """A ratio: 1.4×, 37×, 1,200×."""
+    number = finite(value)
+    return NONE if number is None else f"{number:.1f}×" if number < 9.95 else f"{number:,.0f}×"
+
+
+def percent(value: Any) -> str:
+    """A share in [0, 1] as 94.1 %."""
+    number = finite(value)
+    return NONE if number is None else f"{100 * number:.1f} %"
+
+
+def seconds(value: Any) -> str:
+    """0.42 s, 12.3 s, 3 min 05 s, 2 h 05 min."""
+    number = finite(value)
+    if number is None:
+        return NONE
+    if number < 9.995:
+        return f"{number:.2f} s"
+    if number < 59.95:
+        return f"{number:.1f} s"
+    whole = round(number)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
+
+
+def ratio(above: Any, below: Any) -> float | None:
+    """above / below, None where there is no such number."""
+    a, b = finite(above), finite(below)
+    return a / b if a is not None and b else None
