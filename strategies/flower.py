@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from fl_ef21 import randomness, records, wire
 from fl_ef21.commit import Block, Kind
 from fl_ef21.errors import Refused
+from fl_ef21.messages import whole
 from fl_ef21.plan import Plan
 from fl_ef21.types import ClientHalf
 from strategies import SERVERS
@@ -75,9 +76,11 @@ class Compressed(Strategy):
 
     def _expect(self) -> tuple[wire.Spec, wire.Spec]:
         """What a first and any other message must look like."""
-        u = torch.zeros(1, self.dim, dtype=self.plan.dtype)
-        c = self.plan.compressor(u, torch.zeros(1, dtype=torch.int64))
-        return wire.Spec.dense(self.dim, self.plan.dtype), wire.Spec.of(c, most=self.dim)
+        u = torch.ones(1, self.dim, dtype=self.plan.dtype)
+        spec = wire.Spec.of(self.plan.compressor(u, torch.zeros(1, dtype=torch.int64)))
+        if self.plan.compressor.bits(self.dim) is None:  # how much is sent depends on u
+            spec = replace(spec, most=self.dim)
+        return wire.Spec.of(whole(u)), spec
 
     # Rounds ---------------------------------------------------------------------------------------
 

@@ -1,0 +1,20 @@
+"""What every test may rely on: no telemetry, and the real data where it is."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+REAL = Path(os.environ.get("FL_EF21_DATA", Path(__file__).resolve().parent.parent.parent / "shared" / "data"))
+
+
+@pytest.fixture
+def mnist() -> Path:
+    """The folder of MNIST's four idx files."""
+    if not (REAL / "mnist").is_dir():
+        pytest.skip(f"no MNIST files under {REAL}; set FL_EF21_DATA")
+    return REAL / "mnist"
