@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from flwr.app import Error, Message
@@ -38,6 +39,7 @@ def simulate(server: ServerApp, client: ClientApp, nodes: int, backend: dict[str
 
     The public `run_simulation` is deprecated in favour of `flwr run`, which cannot hand apps over as values.
     """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns
     from flwr.simulation.run_simulation import _run_simulation
     from flwr.supercore.telemetry import EventType
 
