@@ -44,19 +44,27 @@ class Compressor(Protocol):
 
 
 class Problem(Protocol):
-    """min_x f(x) = sum_i w_i f_i(x) over the vectors of R^d, and the gradients clients may ask for.
+    """min_x f(x) = sum_i w_i f_i(x) over the vectors of R^d, and the gradients clients may ask for."""
 
-    Attributes:
-      dim: d.
-      shapes: the named parameter tensors that lie one after another in x.
-      clients: how many there are in all; ids are 0 .. clients - 1, also in a shard that holds only some.
-      weights: (clients,) float64, w_i, summing to one.
-    """
+    @property
+    def dim(self) -> int:
+        """d."""
+        ...
 
-    dim: int
-    shapes: tuple[tuple[str, tuple[int, ...]], ...]
-    clients: int
-    weights: Tensor
+    @property
+    def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """The named parameter tensors that lie one after another in x."""
+        ...
+
+    @property
+    def clients(self) -> int:
+        """How many there are in all; ids are 0 .. clients - 1, also in a shard that holds only some."""
+        ...
+
+    @property
+    def weights(self) -> Tensor:
+        """(clients,) float64, w_i, summing to one."""
+        ...
 
     def x0(self) -> Tensor:
         """The start, (d,), in the training dtype."""

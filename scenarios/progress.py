@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from scenarios.units import seconds, size
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
 
 EVERY = 5.0  # seconds between lines where there is no terminal
 
@@ -75,13 +78,14 @@ class PlainProgress(Silent):
 
     def start(self, plan: Plan) -> None:
         self._plan = plan
-        self.message(f"{plan.name}: {len(plan.methods)} methods, {plan.rounds} rounds, {plan.clients} clients")
+        self.message(headline(plan))
 
     def round(self, progress: Progress) -> None:
         last = progress.round == self._plan.rounds
         if last or progress.method_number != self._shown or time.monotonic() - self._last >= EVERY:
             self._last, self._shown = time.monotonic(), progress.method_number
-            self.message(f"{progress.method}: round {progress.round}/{self._plan.rounds}  {describe(progress)}")
+            at = f"round {progress.round}/{self._plan.rounds}"
+            self.message(f"{progress.method}: {at}  {describe(progress)}")
 
 
 class RichProgress(Silent):
@@ -91,20 +95,19 @@ class RichProgress(Silent):
         from rich.console import Console
 
         self._console = Console(file=stream)
-        self._bar = None
+        self._bar: Bars | None = None
 
     def message(self, text: str) -> None:
-        self._console.print(f"[dim]{text} ...[/dim]")
+        self._console.print(f"{text} ...", style="dim", markup=False, highlight=False)
 
     def start(self, plan: Plan) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as Bars
 
-        self._console.print(
-            f"[bold]{plan.name}[/bold]: {len(plan.methods)} methods, {plan.rounds} rounds, {plan.clients} clients"
-        )
-        columns = TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn()
-        self._bar = Bars(*columns, TextColumn("{task.fields[told]}"), console=self._console)
+        self._console.print(headline(plan), style="bold", markup=False, highlight=False)
+        name = TextColumn("{task.description}", markup=False)
+        told = TextColumn("{task.fields[told]}", markup=False)
+        self._bar = Bars(name, BarColumn(bar_width=20), MofNCompleteColumn(), told, console=self._console)
         self._tasks = [self._bar.add_task(name, total=plan.rounds, told="") for name in plan.methods]
         self._bar.start()
 
@@ -123,6 +126,11 @@ class RichProgress(Silent):
 def listener_for(stream: TextIO) -> Listener:
     """A live bar on a terminal, lines elsewhere."""
     return RichProgress(stream) if stream.isatty() else PlainProgress(stream)
+
+
+def headline(plan: Plan) -> str:
+    """What will run, in a line."""
+    return f"{plan.name}: {len(plan.methods)} methods, {plan.rounds} rounds, {plan.clients} clients"
 
 
 def describe(progress: Progress) -> str:

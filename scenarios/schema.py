@@ -6,26 +6,53 @@ sources and schemes are spelled here and held equal to the registries by a test.
 
 from __future__ import annotations
 
+import math
 import os
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
-METHODS = ("sgdm", "compressed-sgd", "ef14", "ef21-sgd", "ef21-sgdm", "ef21-sgd2m")
-COMPRESSORS = (
-    "identity", "topk", "block-topk", "layer-topk", "randk", "hard-threshold", "sign", "natural", "qsgd", "powersgd",
-    "topk-values",
-)  # fmt: skip
-MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
-SOURCES = ("digits", "mnist", "libsvm", "synthetic", "huggingface")
-SCHEMES = ("iid", "dirichlet", "pathological", "label-sorted", "natural")
+from fl_ef21.errors import nearest
+from scenarios.labels import labelled
 
+# with what each takes, so that `--set method.fraction=0.05` passes by methods that have no use for it
+COMPRESSORS: dict[str, tuple[str, ...]] = {
+    "identity": (),
+    "topk": ("k", "fraction"),
+    "block-topk": ("block", "k", "fraction"),
+    "layer-topk": ("fraction",),
+    "topk-values": ("values", "k", "fraction", "levels"),
+    "randk": ("k", "fraction", "scaled"),
+    "hard-threshold": ("threshold",),
+    "sign": (),
+    "natural": ("contractive",),
+    "qsgd": ("levels", "bucket", "contractive"),
+    "powersgd": ("rank", "iterations"),
+}
+MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
+
+T = TypeVar("T")
 Count = Annotated[int, Field(ge=1, strict=True)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 Share = Annotated[FiniteFloat, Field(gt=0, le=1)]
 Switch = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(strict=True, min_length=1)]
+
+
+def finite(value: T) -> T:
+    """The same, whatever is inside. Raises: ValueError where a number is not finite."""
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        finite(inner)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("numbers must be finite")
+    return value
+
+
+def unknown(name: str, known: Iterable[str], besides: str = "") -> str:
+    """Plain words for a name that is not in a list."""
+    return f"is not known; {nearest(name, list(known))}" + (f" {besides}" if besides else "")
 
 
 class Section(BaseModel):
@@ -89,6 +116,11 @@ class Model(Section):
             raise ValueError(unknown(name, MODELS, "or package.module:Class of a torch.nn.Module"))
         return name
 
+    @field_validator("args")
+    @classmethod
+    def _finite(cls, args: dict[str, Any] | None) -> dict[str, Any] | None:
+        return finite(args)
+
 
 class Train(Section):
     """What a client does in a round, and which clients are asked."""
@@ -128,7 +160,7 @@ class Method(Section):
     values: Text | None = None
     optimizer: Text = "sgd"
     optimizer_args: dict[str, Any] = Field(default_factory=dict)
-    label: Text = ""
+    label: Annotated[str, Field(strict=True)] = ""
 
     @field_validator("compressor")
     @classmethod
@@ -144,10 +176,10 @@ class Method(Section):
             raise ValueError(f"eta must start in (0, 1], not at {eta.value:g}")
         return eta
 
-    @field_validator("label", mode="before")
+    @field_validator("optimizer_args")
     @classmethod
-    def _default_is_given_later(cls, label: Any) -> Any:
-        return label or "-"
+    def _finite(cls, args: dict[str, Any]) -> dict[str, Any]:
+        return finite(args)
 
     @model_validator(mode="after")
     def _sgdm_is_not_compressed(self) -> Method:
@@ -177,7 +209,7 @@ class Engine(Section):
 class Stop(Section):
     """Ends a method early, at the first rule that holds."""
 
-    uplink_bytes: Count | None = None
+    uplink_bytes: Positive | None = None
     target_accuracy: Share | None = None
     grad_norm_sq: Positive | None = None
     wall_seconds: Positive | None = None
@@ -200,34 +232,15 @@ class Scenario(Section):
 
     @model_validator(mode="after")
     def _labels_tell_methods_apart(self) -> Scenario:
-        labels = [m.label for m in self.method if m.label != "-"]
+        named = [labelled(method, self.method) for method in self.method]
+        labels = [m.label for m in named]
         if twice := sorted({label for label in labels if labels.count(label) > 1}):
-            raise ValueError(f"two methods have the label {twice[0]!r}; labels must differ")
-        named = [_labelled(method, self.method) for method in self.method]
-        if len({m.label for m in named}) < len(named):
-            raise ValueError("two methods are the same in every key; change one of them or give each a label")
+            raise ValueError(f"two methods are called {twice[0]!r}; give each a label of its own")
         object.__setattr__(self, "method", named)
         return self
 
 
-def _labelled(method: Method, among: list[Method]) -> Method:
-    if method.label != "-":
-        return method
-    label = method.name
-    alike = [other for other in among if other.name == method.name]
-    if len(alike) > 1:
-        told = method.model_dump(exclude_defaults=True, exclude={"name", "label", "optimizer_args"})
-        differing = [
-            key for key in type(method).model_fields
-            if key in told and any(getattr(other, key) != getattr(method, key) for other in alike)
-        ]  # fmt: skip
-        words = [str(told[key]) if key == "compressor" else f"{key}={told[key]}" for key in differing]
-        label = " ".join([label, *words])
-    return method.model_copy(update={"label": label})
-
-
-def unknown(name: str, known: tuple[str, ...], besides: str = "") -> str:
-    """Plain words for a name that is not in a list."""
-    from fl_ef21.errors import nearest
-
-    return f"is not known; {nearest(name, known)}" + (f" {besides}" if besides else "")
+SECTIONS: dict[str, type[Section]] = {
+    "data": Data, "partition": Partition, "model": Model, "train": Train, "method": Method,
+    "evaluate": Evaluate, "engine": Engine, "stop": Stop,
+}  # fmt: skip

@@ -1,0 +1,29 @@
+"""Sums along each row that are bitwise the same in any tile, on any number of threads and on any device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def sums(x: Tensor) -> Tensor:
+    """(n,) from (n, m), m >= 1: the second half is added onto the first until one column is left."""
+    while x.shape[1] > 1:
+        half = x.shape[1] // 2
+        rest = x[:, 2 * half :]
+        x = x[:, :half] + x[:, half : 2 * half]
+        if rest.shape[1]:
+            x = torch.cat([x, rest], dim=1)
+    return x[:, 0]
+
+
+def largest(u: Tensor) -> Tensor:
+    """(n, 1): the largest |u| of each row, and 1 for a row of zeros, so that one can divide by it."""
+    most = u.abs().amax(dim=1, keepdim=True)
+    return torch.where(most > 0, most, torch.ones_like(most))
+
+
+def mean_size(u: Tensor) -> Tensor:
+    """(n,): |u|_1 / m of each row of u (n, m). Neither overflows nor underflows on the way."""
+    most = largest(u)
+    return most[:, 0] * (sums(u.abs() / most) / u.shape[1])

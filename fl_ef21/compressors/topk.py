@@ -1,0 +1,51 @@
+"""TopK: the k largest coordinates of the whole vector, ties to the lower index.
+
+Reference: Alistarh et al. The convergence of sparsified gradient methods. NeurIPS 2018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fl_ef21 import select
+from fl_ef21.compressors import options
+from fl_ef21.messages import Compressed, Floats, Indices
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The k largest coordinates of the whole vector. alpha = k/d, reached when all |u_j| are equal."""
+
+    k: int
+    contractive: ClassVar[bool] = True
+    unbiased: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        options.whole("k", self.k, 1)
+
+    @classmethod
+    def from_options(cls, *, dim: int, k: int | None = None, fraction: float | None = None) -> TopK:
+        return cls(options.count(k, fraction, dim))
+
+    def __call__(self, u: Tensor, keys: Tensor) -> Compressed:
+        return chosen(u, select.topk(u, self.k))
+
+    def alpha(self, dim: int) -> float:
+        return self.k / dim
+
+    def omega(self, dim: int) -> None:
+        return None
+
+    def bits(self, dim: int) -> float:
+        return 32.0 * self.k
+
+
+def chosen(u: Tensor, index: Tensor) -> Compressed:
+    """Messages of the coordinates `index` (n, k), increasing along each row, of u (n, d)."""
+    n, k = index.shape
+    values = Floats(u.gather(1, index).view(-1))
+    return Compressed(u.shape[1], torch.full((n,), k, device=u.device), Indices(index.reshape(-1)), values)

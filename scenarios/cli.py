@@ -1,0 +1,145 @@
+"""The command line, `fl-ef21`. Signatures only: what a command needs is imported when it runs.
+
+stdout is data, stderr is talk. Exit codes are in scenarios/commands/failures.py.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# arguments are explained in docstrings: click 8.5 drops the help of Typer's arguments
+app = typer.Typer(
+    name="fl-ef21", no_args_is_help=True, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Simulate federated learning with compressed, error-fed-back messages.",
+    epilog="Exit codes: 0 done, 2 usage, 3 wrong scenario or input, 4 environment, 5 run failed, 7 stopped.",
+)  # fmt: skip
+
+
+class Format(StrEnum):
+    text = "text"
+    json = "json"
+
+
+class Runtime(StrEnum):
+    resident = "resident"
+    flower = "flower"
+
+
+class Kind(StrEnum):
+    methods = "methods"
+    compressors = "compressors"
+    models = "models"
+    data = "data"
+    scenarios = "scenarios"
+
+
+AsFormat = Annotated[Format, typer.Option("--format", help="What is printed on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from fl_ef21 import __version__
+
+        typer.echo(f"fl-ef21 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # a simulation tells nobody that it runs
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+@app.command()
+def run(
+    scenario: Annotated[str, typer.Argument()],
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder to write, runs/NAME-TIME by default.", show_default=False)
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", show_default=False,
+            help="Change a key: train.batch_size=8, method.0.gamma=0.1, or method.gamma=0.1 for all methods.",
+        ),
+    ] = None,
+    runtime: Annotated[
+        Runtime, typer.Option(help="Our engine, or Flower's own simulation: slower, the same figures.")
+    ] = Runtime.resident,
+    format: AsFormat = Format.text,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    """Run a scenario's methods side by side and write a report.
+
+    SCENARIO is a TOML file, a run folder, or a name that `fl-ef21 list scenarios` shows.
+    """
+    from scenarios.commands import running
+
+    running.run(scenario, out, sets or [], runtime.value, format.value, debug)
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("compare.html"),
+    format: AsFormat = Format.text,
+    debug: Debug = False,
+) -> None:
+    """Put two or more run folders on one page."""
+    from scenarios.commands import reading
+
+    if len(folders) < 2:
+        raise typer.BadParameter("name at least two run folders")
+    reading.compare(folders, out, format.value, debug)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(metavar="DIR")], debug: Debug = False) -> None:
+    """Write the report of a run folder again, from its files."""
+    from scenarios.commands import reading
+
+    reading.report(folder, debug)
+
+
+@app.command("list")
+def list_(kind: Annotated[Kind, typer.Argument()], format: AsFormat = Format.text) -> None:
+    """Names a scenario may use, each with a line about it."""
+    from scenarios.commands import catalogue
+
+    catalogue.show(kind.value, format.value)
+
+
+@app.command()
+def schema(section: Annotated[str | None, typer.Argument(show_default=False)] = None) -> None:
+    """Print the JSON schema of scenario files, or of one SECTION such as method."""
+    from scenarios.commands import catalogue
+
+    catalogue.schema(section)
+
+
+@app.command()
+def doctor(format: AsFormat = Format.text) -> None:
+    """Say whether this machine can run simulations, and what to mend. Exit code 4 where it cannot."""
+    from scenarios.commands import health
+
+    health.show(format.value)
+
+
+def main() -> None:
+    """Entry point of `fl-ef21`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

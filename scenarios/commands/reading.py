@@ -1,0 +1,35 @@
+"""`fl-ef21 report` and `fl-ef21 compare`: pages made of finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from scenarios.commands.failures import explained
+
+
+def report(folder: Path, debug: bool) -> None:
+    """Write the page of one run again and print where it is."""
+    with explained(debug):
+        from scenarios import report as page
+        from scenarios.results import Result
+
+        Result.load(folder)  # says what is wrong with a folder that holds no run
+        typer.echo(page.write(folder))
+
+
+def compare(folders: Sequence[Path], out: Path, format: str, debug: bool) -> None:
+    """Write one page over several runs; print their final figures and where the page is."""
+    with explained(debug):
+        from scenarios import compare as page
+        from scenarios.commands.table import final_figures
+
+        written = page.compare(list(folders), out)
+        table = page.table(list(folders))
+        if format == "json":
+            typer.echo(table.to_json(orient="records", indent=2))
+        else:
+            typer.echo(final_figures(table.to_dict("records")))
+            typer.echo(f"\npage: {written}")

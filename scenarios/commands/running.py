@@ -1,0 +1,66 @@
+"""`fl-ef21 run`."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from scenarios.commands.failures import Code, complain, explained
+from scenarios.commands.table import final_figures
+
+if TYPE_CHECKING:
+    from scenarios.results import Result
+
+
+def run(scenario: str, out: Path | None, sets: Sequence[str], runtime: str, format: str, debug: bool) -> None:
+    """Run, print the final figures and where the report lies. Raises: typer.Exit with what went wrong."""
+    with explained(debug):
+        from scenarios.folder import refuse_used
+        from scenarios.loading import load
+        from scenarios.progress import listener_for
+
+        resolved = load(scenario, sets)
+        out = out or Path("runs") / f"{folder_name(resolved.name)}-{time.strftime('%Y%m%d-%H%M%S')}"
+        refuse_used(out)
+        listener = listener_for(sys.stderr)
+        listener.message("starting")
+        from scenarios import runner  # seconds of imports, so only after the scenario has been read
+
+        result = runner.run(
+            resolved, out=out, runtime=runtime, listener=listener, command=again(scenario, sets, runtime)
+        )
+        tell(result, out, format)
+        if result.summary["status"] == "interrupted":
+            complain(f"stopped by you; what was measured until then is in {out}")
+            raise typer.Exit(Code.STOPPED)
+
+
+def tell(result: Result, out: Path, format: str) -> None:
+    """Final figures on stdout."""
+    page = out / "report.html"
+    if format == "json":
+        typer.echo(json.dumps({"folder": str(out), "report": str(page), **result.summary}, indent=2))
+        return
+    typer.echo(final_figures(result.summary["methods"]))
+    typer.echo(f"\nreport: {page}")
+
+
+def again(scenario: str, sets: Sequence[str], runtime: str) -> str:
+    """The command that repeats this run."""
+    words = ["fl-ef21", "run", scenario]
+    for change in sets:
+        words += ["--set", change]
+    return shlex.join(words + (["--runtime", runtime] if runtime != "resident" else []))
+
+
+def folder_name(name: str) -> str:
+    """A scenario's name with only what is fit for a folder's."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
