@@ -8,7 +8,7 @@ from typing import Any
 from flwr.app import Error, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
-from flwr.supercore.run import Run
+from flwr.supercore.run import Run as Run
 from flwr.supercore.task_identity import TaskIdentity
 
 CLIENT_RAISED, NODE_UNAVAILABLE = 2, 5  # flwr.common.constant.ErrorCode

@@ -45,7 +45,8 @@ class Descent:
         """Raises: InputError for an unknown optimizer or an option it does not take."""
         self.x = x.detach().clone()
         self._grad = torch.zeros_like(self.x)
-        matrices, others = [], []
+        matrices: list[torch.nn.Parameter] = []
+        others: list[torch.nn.Parameter] = []
         for (_, shape), value, grad in zip(shapes, _views(self.x, shapes), _views(self._grad, shapes), strict=True):
             parameter = torch.nn.Parameter(value)
             parameter.grad = grad

@@ -26,6 +26,10 @@ from strategies.descent import Descent, Shapes
 from strategies.ledger import Ledger
 
 
+CLIENT_REASONS = ("block", "client", "source", "plan", "state", "model", "gradient", "value")
+FLOWERS_PREFIX = "\nException ClientAppException occurred. Message: "  # as its simulation wraps what a client raised
+
+
 @dataclass(frozen=True)
 class Round:
     """What one round did.
@@ -131,9 +135,9 @@ class Compressed(Strategy):
                 first = first or str(why)
         heard.sort(key=lambda one: one[0].client)
         c, used, bad = self._sum(heard)
-        for why in bad:
-            refused[why.reason] += 1
-            first = first or str(why)
+        for one in bad:
+            refused[one.reason] += 1
+            first = first or str(one)
         if used:
             self.server = self.plan.half(SERVERS[self.half.server], server_round)
             self.state = self.server.step(self.state, c)
@@ -148,8 +152,9 @@ class Compressed(Strategy):
 
     def _open(self, message: Message) -> tuple[Block, bytes]:
         if message.has_error():
-            reason, _, detail = message.error.reason.partition(": ")
-            raise Refused(reason if len(reason) < 20 else "client raised", detail or message.error.reason)
+            told = message.error.reason or ""
+            reason, _, detail = told.removeprefix(FLOWERS_PREFIX).partition(": ")
+            raise Refused(reason if reason in CLIENT_REASONS else "client raised", detail or told)
         block = self.ledger.accept(records.read_block(message.content))
         return block, records.read_payload(message.content)
 
@@ -157,7 +162,8 @@ class Compressed(Strategy):
         """sum_i w_i c_i (d,) float64, the messages in it, and why others are not."""
         scale = 1.0 if self.server.remembers else self.clients / max(1, self._sent[0])
         total = torch.zeros(self.dim, dtype=torch.float64)
-        used, bad = [], []
+        used: list[tuple[Block, bytes]] = []
+        bad: list[Refused] = []
         for first in (True, False):
             part = [one for one in heard if self._is_first(one[0]) == first]
             if not part:
@@ -184,7 +190,7 @@ class Compressed(Strategy):
             hello = [self._hello(node) for node in new]
             for reply in grid.send_and_receive(hello, timeout=patience) if hello else ():
                 if reply.has_error():
-                    first = first or reply.error.reason
+                    first = first or reply.error.reason or ""
                     continue
                 asked.add(reply.metadata.src_node_id)
                 client = Block.unpack(records.read_block(reply.content)).client

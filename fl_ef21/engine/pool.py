@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -92,8 +93,8 @@ class Ray:
         self._started = start_ray(settings, len(starts))
         import ray
 
-        remote = ray.remote(num_cpus=settings.cpus_per_actor, num_gpus=settings.gpus_per_actor)(Shard)
-        self._actors = [remote.remote(*args) for args in starts]
+        kind: Any = ray.remote(num_cpus=settings.cpus_per_actor, num_gpus=settings.gpus_per_actor)(Shard)
+        self._actors: list[Any] = [kind.remote(*args) for args in starts]
         ray.get([actor.ready.remote() for actor in self._actors])
 
     def submit(self, shard: int, method: str, *args: Any) -> Any:
@@ -138,8 +139,8 @@ def start_ray(settings: Settings, actors: int) -> bool:
     started = not ray.is_initialized()
     if started:
         cores = max(os.cpu_count() or 1, math.ceil(actors * settings.cpus_per_actor))
-        ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    has = ray.cluster_resources()
+        ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     wants = {"CPU": actors * settings.cpus_per_actor, "GPU": actors * settings.gpus_per_actor}
     for name, field in (("CPU", "engine.cpus_per_actor"), ("GPU", "engine.gpus_per_actor")):
         if wants[name] > has.get(name, 0):

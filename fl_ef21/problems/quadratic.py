@@ -1,0 +1,93 @@
+"""Quadratics with a known Hessian and known noise: f_i(x) = 1/2 (x - b_i)^T H (x - b_i), H diagonal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from fl_ef21 import randomness
+from fl_ef21.problems.noise import Noise
+from fl_ef21.problems.options import BatchSize
+from fl_ef21.problems.sampled import Shapes
+
+
+def spectrum(mu: float, L: float, dim: int) -> Tensor:
+    """(dim,) float64, spaced geometrically from mu to L; L alone where dim is 1."""
+    if dim == 1:
+        return torch.tensor([L], dtype=torch.float64)
+    return L * (mu / L) ** torch.linspace(1, 0, dim, dtype=torch.float64)
+
+
+def centres(seed: int, clients: int, dim: int, heterogeneity: float) -> Tensor:
+    """b (clients, dim) float64: heterogeneity times a standard normal keyed by the client."""
+    key = randomness.keys(seed, "centre", torch.arange(clients), 0)
+    return heterogeneity * randomness.normal(key, dim)
+
+
+@dataclass(frozen=True, eq=False)
+class Quadratic:
+    """A `Problem` without data: gradients are H (x - b_i) plus the mean of batch_size draws of noise.
+
+    A shard's `objective` is sum_i w_i f_i over its own clients: shards add up to f. Clients' gradients are on
+    H's device; what the server holds (x0, weights, the objective's gradient) is on the CPU.
+
+    Attributes:
+      H: (d,) float64, the eigenvalues.
+      b: float64, one row for each client held, which are `held`.
+      start: (d,) in the training dtype.
+      noise: None for exact gradients, as is batch_size "full".
+    """
+
+    H: Tensor
+    b: Tensor
+    held: range
+    start: Tensor
+    weights: Tensor
+    noise: Noise | None
+    batch_size: BatchSize
+    seed: int
+
+    @property
+    def dim(self) -> int:
+        return len(self.H)
+
+    @property
+    def shapes(self) -> Shapes:
+        return (("x", (self.dim,)),)
+
+    @property
+    def clients(self) -> int:
+        return len(self.weights)
+
+    def x0(self) -> Tensor:
+        return self.start.clone()
+
+    def gradients(self, x: Tensor, clients: Tensor, round: int) -> Tensor:
+        """See `Problem`. Raises: IndexError where a client is not held by this shard."""
+        clients = clients.to(self.b.device)
+        row = torch.div(clients - self.held.start, self.held.step, rounding_mode="floor")
+        inside = (row >= 0) & (row < len(self.held)) & (row * self.held.step + self.held.start == clients)
+        if not bool(inside.all()):
+            raise IndexError(f"clients {clients[~inside].tolist()} are not in this shard")
+        q = self.H * (x.to(self.H) - self.b[row])
+        if self.noise is not None and self.batch_size != "full":
+            key = randomness.keys(self.seed, "noise", clients, round)
+            q += self.noise.mean(key, self.batch_size, self.dim)
+        return q.to(self.start.dtype)
+
+    def objective(self, x: Tensor) -> tuple[float, Tensor]:
+        """Exact: f(x) = w/2 |x - u|_H^2 + 1/2 sum_i w_i |b_i - u|_H^2, u the weighted mean of the b_i."""
+        x, w = x.to(self.H), self.weights[list(self.held)].to(self.H)
+        u = (w[:, None] * self.b).sum(dim=0) / w.sum()
+        spread = (w[:, None] * (self.b - u).square()).sum(dim=0)
+        value = 0.5 * (self.H * (w.sum() * (x - u).square() + spread)).sum()
+        return float(value), (w.sum() * self.H * (x - u)).cpu()
+
+    def accuracy(self, x: Tensor) -> None:
+        return None
+
+    def shard(self, clients: range) -> Quadratic:
+        rows = [self.held.index(i) for i in clients]
+        return replace(self, b=self.b[rows], held=clients)
