@@ -23,6 +23,7 @@ from fl_ef21.state import Rows
 from fl_ef21.store import Store
 from fl_ef21.types import Problem
 
+CANNOT = (ValueError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]  # a vector without a message: NaN, overflow
 Answer = tuple[bytes, bytes] | Refused  # a packed block and a payload, or why there is none
 
 
@@ -37,7 +38,13 @@ class Program:
     """
 
     def __init__(self, problem: Problem, plans: Sequence[Plan], store: Store, source: bytes, tile: int) -> None:
-        self.problem, self.plans, self.store, self.source, self.tile = problem, tuple(plans), store, source, tile
+        self.problem, self.plans, self.store, self.source, self.tile = (
+            problem,
+            tuple(plans),
+            store,
+            source,
+            tile,
+        )
 
     def answer(self, x: Tensor | None, clients: Sequence[int], blocks: Sequence[bytes]) -> list[Answer]:
         """Answers in the order of the instructions; all of them carry the same model x (d,) or none."""
@@ -93,7 +100,12 @@ class Program:
         return [answers[at] for at in range(len(blocks))]
 
     def _audit(
-        self, rows: Rows, clients: list[int], blocks: list[Block], ready: list[int], answers: dict[int, Answer]
+        self,
+        rows: Rows,
+        clients: list[int],
+        blocks: list[Block],
+        ready: list[int],
+        answers: dict[int, Answer],
     ) -> None:
         at = torch.tensor([rows.row(clients[j]) for j in ready])
         payloads = wire.encode(whole(rows.read(at).g))
@@ -119,8 +131,13 @@ class Program:
             ]  # fmt: skip
             if some:
                 chosen = slice(None) if len(some) == len(ready) else some
-                s, c = self._step(plan, half, rows, q[chosen], ids[chosen], blocks[0].round, fresh)
-                self._stage(rows, s, c, [(ready[n], clients[ready[n]], blocks[ready[n]]) for n in some], answers)
+                members = [(ready[n], clients[ready[n]], blocks[ready[n]]) for n in some]
+                try:
+                    s, c = self._step(plan, half, rows, q[chosen], ids[chosen], blocks[0].round, fresh)
+                except CANNOT as error:
+                    answers |= {j: Refused("value", str(error)) for j, _, _ in members}
+                else:
+                    self._stage(rows, s, c, members, answers)
         for n, j in enumerate(ready):
             if not finite[n]:
                 answers[j] = Refused("gradient", "the gradient is not finite")
@@ -135,7 +152,12 @@ class Program:
         return half.step(rows.read(at), q, lambda u: plan.compressor(u, keys))  # type: ignore[no-any-return]
 
     def _stage(
-        self, rows: Rows, s: Any, c: Compressed, members: list[tuple[int, int, Block]], answers: dict[int, Answer]
+        self,
+        rows: Rows,
+        s: Any,
+        c: Compressed,
+        members: list[tuple[int, int, Block]],
+        answers: dict[int, Answer],
     ) -> None:
         payloads = wire.encode(c)
         at = [rows.row(client) for _, client, _ in members]

@@ -206,7 +206,7 @@ class Compressed:
     def _added(self, u: Tensor, times: int) -> Tensor:
         at = self._flat_index()
         if at is None:
-            return u + times * self.dense().to(u.dtype)
+            return torch.add(u, self.dense().to(u.dtype), alpha=times)
         out = u.clone(memory_format=torch.contiguous_format)
         out.view(-1).index_add_(0, at, self.values.real(self.counts).to(u.dtype), alpha=times)
         return out

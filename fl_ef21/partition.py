@@ -63,9 +63,7 @@ def split(
     parts = [np.sort(part).astype(np.int64) for part in parts]
     least = min(len(part) for part in parts)
     if least < min_samples:
-        raise InputError(
-            "partition.min_samples", min_samples, f"with {clients} clients one has only {least} samples"
-        )
+        raise InputError("partition.min_samples", min_samples, f"with {clients} clients one has only {least} samples")
     return parts
 
 

@@ -32,9 +32,7 @@ class Rows:
     ) -> None:
         n = len(clients)
         self.state, self.clients = state, clients
-        self.slots = {
-            f.name: torch.zeros((2, n, dim), dtype=dtype, device=device) for f in fields(state)
-        }
+        self.slots = {f.name: torch.zeros((2, n, dim), dtype=dtype, device=device) for f in fields(state)}
         self.current = torch.zeros(n, dtype=torch.int64, device=device)
         self.points = [Point.origin(experiment, i) for i in clients]
         self.staged: list[Point | None] = [None] * n

@@ -12,8 +12,8 @@ from flwr.serverapp import Grid, ServerApp
 
 from clients.flower import client_app
 from clients.program import Program
-from scenarios.runner import RunFailed, flower_loader, serve
 from scenarios.loading import load
+from scenarios.runner import RunFailed, flower_loader, serve
 from scenarios.setup import Setup, prepare
 
 server = ServerApp()

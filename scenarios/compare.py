@@ -87,9 +87,7 @@ def run_names(results: Sequence[Result]) -> list[str]:
     """A distinct name for each run: the scenario's, else the folder's, else numbered."""
     names = [str(r.summary.get("name", "")) for r in results]
     if len(set(names)) < len(names):
-        names = [
-            r.folder.resolve().name if r.folder else name for r, name in zip(results, names, strict=True)
-        ]
+        names = [r.folder.resolve().name if r.folder else name for r, name in zip(results, names, strict=True)]
     again = Counter(names)
     return [f"{name} #{i}" if again[name] > 1 else name for i, name in enumerate(names, 1)]
 
@@ -104,9 +102,7 @@ def unfair(results: Sequence[Result], names: Sequence[str]) -> list[str]:
             said = ", ".join(f"{value} in {name}" for name, value in zip(names, values, strict=True))
             found.append(f"The runs differ in {key}: {said}.")
     if len({json.dumps(r.environment, sort_keys=True) for r in results}) > 1:
-        found.append(
-            "The runs are of different machines or versions: their wall times say little about the methods."
-        )
+        found.append("The runs are of different machines or versions: their wall times say little about the methods.")
     return found
 
 
@@ -115,9 +111,7 @@ def _setting(result: Result) -> dict[str, Any]:
     try:
         told = tomllib.loads(result.scenario)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(
-            str((result.folder or Path()) / "scenario.toml"), str(error), "is not TOML"
-        ) from None
+        raise InputError(str((result.folder or Path()) / "scenario.toml"), str(error), "is not TOML") from None
     flat: dict[str, Any] = {}
     for key in _SETTING:
         value = told.get(key)
@@ -158,8 +152,7 @@ def _target_table(entries: Sequence[Entry]) -> str:
     """Bytes to each target, as HTML."""
     targets = _targets(entries)
     head = '<th scope="col">method</th>' + "".join(
-        f'<th scope="col">uplink to {name} ≤ {units.short(targets[key], 3)}</th>'
-        for key, name in _TARGETS.items()
+        f'<th scope="col">uplink to {name} ≤ {units.short(targets[key], 3)}</th>' for key, name in _TARGETS.items()
     )
     paid = [[bytes_to(entry.rounds, key, target) for key, target in targets.items()] for entry in entries]
     least = [min((v for v in column if v is not None), default=None) for column in zip(*paid, strict=True)]
@@ -172,18 +165,14 @@ def _target_table(entries: Sequence[Entry]) -> str:
         )
         rows.append(f'<tr><th scope="row">{sections.swatch(entry.style)}{e(entry.label)}</th>{cells}</tr>')
     why = "<p>A target is the best that the weakest method reached; methods that diverged do not count.</p>"
-    return why + sections.scrolling_table(
-        "Uplink bytes when each method first reached the target", head, rows
-    )
+    return why + sections.scrolling_table("Uplink bytes when each method first reached the target", head, rows)
 
 
 def _troubles(results: Sequence[Result], names: Sequence[str]) -> list[str]:
     return [f"{name}: {text}" for name, r in zip(names, results, strict=True) for text in report.warnings(r)]
 
 
-def _distributions(
-    results: Sequence[Result], names: Sequence[str]
-) -> tuple[list[tuple[str, Labels]], list[str]]:
+def _distributions(results: Sequence[Result], names: Sequence[str]) -> tuple[list[tuple[str, Labels]], list[str]]:
     """The different label distributions, and for each the runs that share it."""
     found: dict[tuple[str, Labels], list[str]] = {}
     for r, name in zip(results, names, strict=True):

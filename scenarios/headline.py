@@ -59,9 +59,7 @@ def cards(entries: Sequence[Entry]) -> str:
         beside = f"; {plain.label}: {units.percent(plain.method.get('test_accuracy'))}" if plain else ""
         shown.append(card(units.percent(m["test_accuracy"]), "test accuracy", best.label + beside))
     if m.get("clients_per_second"):
-        spent = (
-            f"{best.label}: {units.count(m.get('rounds'))} rounds in {units.seconds(m.get('wall_seconds'))}"
-        )
+        spent = f"{best.label}: {units.count(m.get('rounds'))} rounds in {units.seconds(m.get('wall_seconds'))}"
         shown.append(card(units.count(m["clients_per_second"]), "clients per second", spent))
     return f'<div class="cards">{"".join(shown)}</div>'
 

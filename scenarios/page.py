@@ -27,9 +27,7 @@ def _plotly() -> str:
 def document(title: str, top: str, body: str, data: dict[str, Any]) -> str:
     """The page. `top` and `body` are HTML; `data` is embedded as JSON under the id `data`."""
     # a < could end the script element, and only there
-    embedded = json.dumps(data, sort_keys=True, allow_nan=False, separators=(",", ":")).replace(
-        "<", "\\u003c"
-    )
+    embedded = json.dumps(data, sort_keys=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>

@@ -113,9 +113,7 @@ class RichProgress(Silent):
 
     def round(self, progress: Progress) -> None:
         if self._bar is not None:
-            self._bar.update(
-                self._tasks[progress.method_number], completed=progress.round, told=describe(progress)
-            )
+            self._bar.update(self._tasks[progress.method_number], completed=progress.round, told=describe(progress))
 
     def end(self) -> None:
         if self._bar is not None:

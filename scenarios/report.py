@@ -34,11 +34,7 @@ def write(folder: Path) -> Path:
     body = (
         curve_section(entries)
         + section("final", "Final figures", sections.final_table(entries))
-        + (
-            section("holders", "Who holds what", "".join(map(partition_figure, spread, range(1))))
-            if spread
-            else ""
-        )
+        + (section("holders", "Who holds what", "".join(map(partition_figure, spread, range(1)))) if spread else "")
         + section("origin", "Where it comes from", origin(result))
     )
     page = document(f"{name} · report", top, body, page_data([result], entries, spread))

@@ -22,10 +22,10 @@ from fl_ef21.store import Files, Memory
 from scenarios import report
 from scenarios.folder import refuse_used
 from scenarios.interrupt import Interrupt
+from scenarios.loading import load, parse, to_toml
 from scenarios.progress import Listener, Plan, Progress, Silent
 from scenarios.recorder import Recorder
 from scenarios.results import Result
-from scenarios.loading import load, parse, to_toml
 from scenarios.schema import Scenario
 from scenarios.setup import Setup, device, prepare
 from scenarios.summary import summarise
@@ -70,9 +70,7 @@ def serve(setup: Setup, grid: Grid, out: Path) -> Result:
     return _conduct(session, execute, "flower", "flwr run .")
 
 
-def _conduct(
-    session: Session, execute: Callable[[Session], None], runtime: str, command: str | None
-) -> Result:
+def _conduct(session: Session, execute: Callable[[Session], None], runtime: str, command: str | None) -> Result:
     out = session.recorder.folder
     try:
         execute(session)
@@ -136,9 +134,10 @@ def _resident(session: Session) -> None:
     def shard(clients: range) -> Program:
         return setup.program(clients, Memory(clients, where), where)
 
-    with session.interrupt, RayGrid(
-        setup.scenario.partition.clients, batched=shard, settings=settings, tile=setup.tile
-    ) as grid:
+    with (
+        session.interrupt,
+        RayGrid(setup.scenario.partition.clients, batched=shard, settings=settings, tile=setup.tile) as grid,
+    ):
         session.train(grid)
 
 

@@ -153,8 +153,7 @@ def scrolling_table(caption: str, head: str, rows: Iterable[str]) -> str:
 def facts(caption: str, pairs: dict[str, Any]) -> str:
     """A table of names and values."""
     rows = [
-        f"<tr><th scope=row>{e(str(key))}</th><td class=text>{e(_plain(pairs[key]))}</td></tr>"
-        for key in sorted(pairs)
+        f"<tr><th scope=row>{e(str(key))}</th><td class=text>{e(_plain(pairs[key]))}</td></tr>" for key in sorted(pairs)
     ]
     head = '<th scope="col">name</th><th scope="col" class="text">value</th>'
     return f'<div class="facts">{scrolling_table(caption, head, rows)}</div>'

@@ -20,7 +20,7 @@ from fl_ef21.schedule import Schedule
 from fl_ef21.store import Store
 from fl_ef21.types import Problem
 from scenarios.loading import to_toml
-from scenarios.schema import Method, Scenario
+from scenarios.schema import Engine, Method, Scenario
 from strategies.descent import Descent
 from strategies.flower import Compressed
 
@@ -83,7 +83,13 @@ def prepare(scenario: Scenario) -> Setup:
         seed=scenario.seed, dtype=DTYPES[train.dtype], device=device(scenario),
     )  # fmt: skip
     plans = tuple(_plan(scenario, i, method, problem) for i, method in enumerate(scenario.method))
-    return Setup(scenario, problem, plans, agreed(to_toml(scenario)), dataset, counts)
+    return Setup(scenario, problem, plans, agreed(_shared_text(scenario)), dataset, counts)
+
+
+def _shared_text(scenario: Scenario) -> str:
+    """What server and clients must agree on: all but where each keeps its data and what it computes with."""
+    data = scenario.data.model_copy(update={"path": None, "test_path": None})
+    return to_toml(scenario.model_copy(update={"data": data, "engine": Engine()}))
 
 
 def device(scenario: Scenario) -> str:

@@ -59,7 +59,11 @@ class Training:
         self.tally, self.rows = Tally(), list[Row]()
 
     def run(
-        self, grid: Grid, interrupt: Interrupt, keep: Callable[[Row], None], tell: Callable[[Tally, Row], None]
+        self,
+        grid: Grid,
+        interrupt: Interrupt,
+        keep: Callable[[Row], None],
+        tell: Callable[[Tally, Row], None],
     ) -> Outcome:
         """Train to the end; `keep` gets each evaluated row, `tell` is called after every round."""
         scenario = self.setup.scenario
@@ -80,10 +84,12 @@ class Training:
                 if stop:
                     return self._outcome("stopped", stop)
                 if interrupt.asked and not last:
+                    if self.rows[-1]["round"] < done.number:
+                        self._evaluate(grid, done.participants, keep)
                     return self._outcome("interrupted", f"stopped by the user after round {done.number}")
                 began = time.perf_counter()
         except Silence as silence:
-            gone = set(self.tally.reasons) <= {"gradient", "value"} and bool(self.tally.reasons)
+            gone = set(self.tally.reasons) <= {"gradient", "value", "values"} and bool(self.tally.reasons)
             return self._outcome("diverged" if gone and self.tally.round > 1 else "failed", str(silence))
         finally:
             self.strategy.retire(grid)

@@ -25,7 +25,6 @@ from strategies import SERVERS
 from strategies.descent import Descent, Shapes
 from strategies.ledger import Ledger
 
-
 CLIENT_REASONS = ("block", "client", "source", "plan", "state", "model", "gradient", "value")
 FLOWERS_PREFIX = "\nException ClientAppException occurred. Message: "  # as its simulation wraps what a client raised
 
@@ -120,9 +119,7 @@ class Compressed(Strategy):
         key = randomness.key(self.plan.seed, "participation", round=round)
         return [int(i) for i in randomness.subset(self.clients, m, key)]
 
-    def aggregate_train(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> tuple[ArrayRecord, MetricRecord]:
+    def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord, MetricRecord]:
         """Refuse what cannot be used, add the rest into g in client order, step the model."""
         refused: Counter[str] = Counter()
         first = ""

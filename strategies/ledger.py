@@ -20,9 +20,7 @@ class Ledger:
     def instruct(self, kind: Kind, client: int, round: int) -> Block:
         """The next instruction to a client; whatever it was asked before is closed."""
         self._seq += 1
-        block = Block(
-            kind, self._plan, client, round, self._seq, self.points[client], self._experiment, self._source
-        )
+        block = Block(kind, self._plan, client, round, self._seq, self.points[client], self._experiment, self._source)
         self._open[client] = block
         return block
 
@@ -38,7 +36,11 @@ class Ledger:
         """
         block = Block.unpack(packed)
         asked = self._open.get(block.client)
-        if asked is None or (block.seq, block.experiment, block.plan) != (asked.seq, asked.experiment, asked.plan):
+        if asked is None or (block.seq, block.experiment, block.plan) != (
+            asked.seq,
+            asked.experiment,
+            asked.plan,
+        ):
             raise Refused("stale", f"client {block.client} answers what is not open")
         del self._open[block.client]
         if block.kind in (Kind.LACKS, Kind.STALE):

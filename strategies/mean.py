@@ -1,7 +1,7 @@
 """The mean of what was sent, server half. Client halves: clients/sgdm.py, clients/compressed_sgd.py.
 
-    g <- sum_i w_i c_i
-    x <- x - gamma g               by torch.optim, with g as the gradient: strategies/descent.py
+g <- sum_i w_i c_i
+x <- x - gamma g               by torch.optim, with g as the gradient: strategies/descent.py
 """
 
 from __future__ import annotations

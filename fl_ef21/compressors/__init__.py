@@ -44,9 +44,7 @@ COMPRESSORS: dict[str, type[Registered]] = {
 }
 
 
-def make(
-    name: str, *, dim: int, shapes: tuple[tuple[str, tuple[int, ...]], ...], **options: Any
-) -> Compressor:
+def make(name: str, *, dim: int, shapes: tuple[tuple[str, tuple[int, ...]], ...], **options: Any) -> Compressor:
     """The compressor `name` for vectors of length dim, made of parameter tensors of these named shapes.
 
     An option that is None counts as not given.

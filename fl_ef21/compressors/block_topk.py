@@ -31,9 +31,7 @@ class BlockTopK:
         options.whole("k", self.k, 1, self.block)
 
     @classmethod
-    def from_options(
-        cls, *, dim: int, block: int, k: int | None = None, fraction: float | None = None
-    ) -> BlockTopK:
+    def from_options(cls, *, dim: int, block: int, k: int | None = None, fraction: float | None = None) -> BlockTopK:
         options.whole("block", block, 1, dim)
         return cls(options.count(k, fraction, block), block)
 

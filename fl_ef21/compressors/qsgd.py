@@ -41,9 +41,7 @@ class QSGD:
         options.flag("contractive", self.contractive)
 
     @classmethod
-    def from_options(
-        cls, *, dim: int, levels: int, bucket: int | None = None, contractive: bool = True
-    ) -> QSGD:
+    def from_options(cls, *, dim: int, levels: int, bucket: int | None = None, contractive: bool = True) -> QSGD:
         if bucket is not None:
             options.whole("bucket", bucket, 1, dim)
         return cls(levels, bucket, contractive)

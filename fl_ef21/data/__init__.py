@@ -35,9 +35,7 @@ def load(source: str, **options: Any) -> Dataset:
     known = inspect.signature(loader).parameters
     for option, value in options.items():
         if option not in known:
-            raise InputError(
-                f"data.{option}", value, f"is no option of {source!r}; {nearest(option, list(known))}"
-            )
+            raise InputError(f"data.{option}", value, f"is no option of {source!r}; {nearest(option, list(known))}")
     for option, parameter in known.items():
         if parameter.default is parameter.empty and option not in options:
             raise InputError(f"data.{option}", None, f"is needed by the source {source!r}")

@@ -102,9 +102,7 @@ def _features(table: Any, columns: list[str]) -> NDArray[Any]:
     for column in columns:
         part = _column(table, "data.feature_column", column)
         if part.dtype.kind not in "biuf":
-            raise InputError(
-                "data.feature_column", column, "must hold images, or numbers or lists of one size"
-            )
+            raise InputError("data.feature_column", column, "must hold images, or numbers or lists of one size")
         parts.append(part[:, None] if part.ndim == 1 else part)
     if len(parts) > 1 and any(part.shape[1:] != (1,) for part in parts):
         raise InputError("data.feature_column", columns, "several columns must each hold one number a sample")

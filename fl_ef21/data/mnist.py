@@ -45,9 +45,7 @@ def _find(folder: Path, name: str) -> Path:
         if file.is_file():
             return file
     what = f"has no {name}" if folder.is_dir() else "is not a folder"
-    raise InputError(
-        "data.path", str(folder), f"{what}; it must hold {', '.join(FILES)}, each plain or with .gz"
-    )
+    raise InputError("data.path", str(folder), f"{what}; it must hold {', '.join(FILES)}, each plain or with .gz")
 
 
 def _images(file: Path) -> NDArray[np.float32]:

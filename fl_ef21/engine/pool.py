@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 from flwr.clientapp import ClientApp
@@ -62,7 +63,7 @@ def split(clients: int, shards: int, tile: int) -> list[range]:
     """Contiguous blocks of whole tiles, as even as they can be; empty blocks are left out."""
     tiles = math.ceil(clients / tile)
     cuts = [min(clients, tile * (tiles * s // shards)) for s in range(shards)] + [clients]
-    return [range(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if b > a]
+    return [range(a, b) for a, b in pairwise(cuts) if b > a]
 
 
 class Local:
@@ -162,8 +163,7 @@ def open_pool(
     """The shards, built and ready. `batched` makes the batched form for a block of clients."""
     population = shards[-1].stop
     starts = [
-        (batched(block) if batched else None, app, block, run_config, population,
-         settings.threads if settings.actors else None)
+        (batched(block) if batched else None, app, block, run_config, population, settings.threads)
         for block in shards
     ]  # fmt: skip
     if settings.actors == 0:

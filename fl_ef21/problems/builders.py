@@ -37,9 +37,7 @@ def logistic_nonconvex(setting: Setting, *, regularizer: float = 1e-4, bias: boo
     return over_data(setting, _softmax(setting, bias), Nonconvex(lam) if lam else None)
 
 
-def mlp(
-    setting: Setting, *, hidden: Any = (64,), regularizer: float = 0.0, per_client: str = "auto"
-) -> Sampled:
+def mlp(setting: Setting, *, hidden: Any = (64,), regularizer: float = 0.0, per_client: str = "auto") -> Sampled:
     """Fully connected ReLU network with cross-entropy, plus regularizer / 2 |x|^2."""
     if not isinstance(hidden, list | tuple) or not hidden:
         raise InputError("model.hidden", hidden, "must be a list of layer widths, such as [64]")
@@ -49,9 +47,7 @@ def mlp(
     return _network("mlp", setting, create, CROSS_ENTROPY, regularizer, per_client)
 
 
-def cnn(
-    setting: Setting, *, channels: Any = 16, regularizer: float = 0.0, per_client: str = "auto"
-) -> Sampled:
+def cnn(setting: Setting, *, channels: Any = 16, regularizer: float = 0.0, per_client: str = "auto") -> Sampled:
     """Two convolutions with GroupNorm and a linear layer, cross-entropy, plus regularizer / 2 |x|^2.
 
     channels: filters of the first convolution, with twice as many in the second; or a list of both.

@@ -39,9 +39,7 @@ class Module:
             return self.loss.mean(functional_call(self.module, p, (a,)), y)
 
         g = vmap(grad(loss), in_dims=(None, 0, 0))(self._named(x), features, labels)
-        return torch.cat(
-            [g[name].reshape(len(labels), math.prod(shape)) for name, shape in self.shapes], dim=1
-        )
+        return torch.cat([g[name].reshape(len(labels), math.prod(shape)) for name, shape in self.shapes], dim=1)
 
     @torch.enable_grad()
     def _looped(self, x: Tensor, features: Tensor, labels: Tensor) -> Tensor:

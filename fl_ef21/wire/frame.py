@@ -16,9 +16,7 @@ from fl_ef21.wire.supports import Kind
 from fl_ef21.wire.values import Form, LevelForm, form_of
 
 MAGIC, VERSION = b"EF", 1
-HEAD = np.dtype(
-    [("magic", "S2"), ("version", "u1"), ("kind", "u1"), ("flags", "u1"), ("dim", "<u4"), ("count", "<u4")]
-)
+HEAD = np.dtype([("magic", "S2"), ("version", "u1"), ("kind", "u1"), ("flags", "u1"), ("dim", "<u4"), ("count", "<u4")])
 CRC = 4
 
 

@@ -193,9 +193,7 @@ class PowerForm(Form):
         return _array(values.negative), _array(values.exponent)
 
     def join(self, columns: Sequence[Array]) -> Powers:
-        return Powers(
-            _tensor(columns[0], torch.bool), _tensor(columns[1], torch.int8), self.scale, self.dtype
-        )
+        return Powers(_tensor(columns[0], torch.bool), _tensor(columns[1], torch.int8), self.scale, self.dtype)
 
     def faults(self, columns: Sequence[Array]) -> Array:
         largest = columns[1].max(axis=1, initial=-128)

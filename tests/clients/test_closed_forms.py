@@ -78,7 +78,12 @@ def test_a05_the_golden_trace_by_hand() -> None:
     def v(*rows: list[float]) -> Tensor:
         return torch.tensor(rows, dtype=torch.float64)
 
-    q = [v([4, 2, 0], [0, -8, 2]), v([2, 6, -2], [4, 0, 2]), v([-2, 2, 6], [0, 4, -6]), v([0, 0, 0], [0, 0, 0])]
+    q = [
+        v([4, 2, 0], [0, -8, 2]),
+        v([2, 6, -2], [4, 0, 2]),
+        v([-2, 2, 6], [0, 4, -6]),
+        v([0, 0, 0], [0, 0, 0]),
+    ]
     half, C, w = EF21SGDM(eta=0.5), loop.topk(1), torch.tensor([0.5, 0.5], dtype=torch.float64)
     s, g, x = State(v=q[0], g=torch.zeros(2, 3, dtype=torch.float64)), zero()[:3], zero()[:3]
     want_v = [v([3, 4, -1], [2, -4, 2]), v([0.5, 3, 2.5], [1, 0, -2]), v([0.25, 1.5, 1.25], [0.5, 0, -1])]
@@ -166,9 +171,7 @@ def test_the_halves_match_the_oracle(method: str, start: bool) -> None:
         lambda t: 0.1, lambda t: 0.2, oracle.topk(2) if sparse else oracle.identity, start,
     )  # fmt: skip
     C = loop.topk(2) if sparse else whole
-    xs, gs = loop.run(
-        method, gradients, zero(), N, 300, gamma=0.1, eta=0.2, C=C, start="gradient" if start else "zero"
-    )
+    xs, gs = loop.run(method, gradients, zero(), N, 300, gamma=0.1, eta=0.2, C=C, start="gradient" if start else "zero")
     assert max(np.abs(x.numpy() - w).max() for x, w in zip(xs, want, strict=True)) <= 1e-10
     assert max(np.abs(g.numpy() - w).max() for g, w in zip(gs, want_g, strict=True)) <= 1e-10
 

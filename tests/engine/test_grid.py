@@ -26,9 +26,7 @@ def plain_app() -> ClientApp:
         context.state["seen"] = MetricRecord({"n": seen + 1})
         x = x + 0.5 * (int(context.node_config["partition-id"]) - x)
         metrics = MetricRecord({"num-examples": 10, "seen": seen + 1})
-        return Message(
-            RecordDict({"arrays": ArrayRecord({"x": Array(x)}), "metrics": metrics}), reply_to=message
-        )
+        return Message(RecordDict({"arrays": ArrayRecord({"x": Array(x)}), "metrics": metrics}), reply_to=message)
 
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:

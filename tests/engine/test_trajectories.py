@@ -13,7 +13,15 @@ from scenarios.schema import Scenario
 from tests import oracle
 from tests.small import ALL_METHODS, scenario
 
-MEASURED = ["train_loss", "grad_norm_sq", "test_accuracy", "uplink_bytes", "downlink_bytes", "participants", "rejected"]
+MEASURED = [
+    "train_loss",
+    "grad_norm_sq",
+    "test_accuracy",
+    "uplink_bytes",
+    "downlink_bytes",
+    "participants",
+    "rejected",
+]
 
 
 def measured(result: Result) -> DataFrame:
@@ -34,11 +42,12 @@ def test_any_number_of_actors_gives_the_same_numbers_bitwise(in_process: Result,
 
 @pytest.mark.system
 def test_flowers_own_simulation_gives_the_same_trajectory(tmp_path: Path) -> None:
-    changes = {"method": [ALL_METHODS[2], ALL_METHODS[5]], "train": {"participation": 0.5, "dtype": "float64"}}
+    changes = {
+        "method": [ALL_METHODS[2], ALL_METHODS[5]],
+        "train": {"participation": 0.5, "dtype": "float64"},
+    }
     ours = measured(scenarios.run(scenario(**changes)))
-    theirs = measured(
-        scenarios.run(scenario(**changes, engine={"actors": 2}), runtime="flower", out=tmp_path / "run")
-    )
+    theirs = measured(scenarios.run(scenario(**changes, engine={"actors": 2}), runtime="flower", out=tmp_path / "run"))
     assert ours["uplink_bytes"].equals(theirs["uplink_bytes"])
     assert np.allclose(ours[MEASURED].astype(float), theirs[MEASURED].astype(float), rtol=1e-9, atol=1e-12)
 
@@ -72,7 +81,7 @@ def test_the_engine_follows_the_paper_in_float64(method: dict, start: str) -> No
     )  # fmt: skip
     grad, n, d = objective(s)
     C = oracle.identity if method["name"] == "sgdm" else oracle.topk(5)
-    xs, gs = oracle.run(
+    xs, _ = oracle.run(
         method["name"], grad, np.zeros(d), n, s.rounds, lambda t: 0.2, lambda t: 0.3, C, start == "gradient"
     )
     want = [float(np.square(np.mean([grad(i, x, 0) for i in range(n)], axis=0)).sum()) for x in xs]

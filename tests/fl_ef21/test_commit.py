@@ -102,7 +102,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(Refused, match="client-3.state is damaged"):
+    with pytest.raises(Refused, match=r"client-3\.state is damaged"):
         store.open(EXPERIMENT, State, one, 4, torch.float32)
 
 

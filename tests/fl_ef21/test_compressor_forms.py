@@ -278,9 +278,7 @@ def test_powersgd_is_a_projection() -> None:
 
 
 def test_powersgd_keeps_a_matrix_of_low_rank_at_any_scale() -> None:
-    m = torch.einsum("nra,nrb->nab", draw(3, 8, 9).view(4, 2, 9), draw(4, 8, 30).view(4, 2, 30)).reshape(
-        4, 270
-    )
+    m = torch.einsum("nra,nrb->nab", draw(3, 8, 9).view(4, 2, 9), draw(4, 8, 30).view(4, 2, 30)).reshape(4, 270)
     for size in (1.0, 1e-30, 1e30):
         dense = compress(ranked(2, 2, (9, 5, 6)), (m * size).float()).double() / size
         torch.testing.assert_close(dense, m, rtol=0, atol=1e-4)
@@ -311,9 +309,7 @@ def test_scenario_options_reach_powersgd() -> None:
 
 @pytest.mark.parametrize("shape", [(17, 33), (10, 785), (64, 9, 3, 3)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_larger_layer_does_not_depend_on_the_tile_either(
-    shape: tuple[int, ...], dtype: torch.dtype
-) -> None:
+def test_a_larger_layer_does_not_depend_on_the_tile_either(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     d = math.prod(shape)
     u, k = draw(8, 7, d).to(dtype), keys(7)
     for C in (ranked(1, 2, shape), ranked(4, 1, shape), Sign(), QSGD(4), QSGD(4, bucket=512), Natural()):

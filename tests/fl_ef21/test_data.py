@@ -295,9 +295,7 @@ def test_libsvm_files_of_different_width_are_made_as_wide_as_the_widest(tmp_path
     ],
 )
 @pytest.mark.parametrize("ending", ["", ".gz"])
-def test_a_malformed_line_is_named_by_file_and_number(
-    tmp_path: Path, line: str, words: str, ending: str
-) -> None:
+def test_a_malformed_line_is_named_by_file_and_number(tmp_path: Path, line: str, words: str, ending: str) -> None:
     text = f"# comment\n\n1 qid:3 1:1\n{line}\n0 1:1\n".encode()
     file = tmp_path / f"bad.txt{ending}"
     file.write_bytes(gzip.compress(text) if ending else text)
@@ -346,9 +344,7 @@ def test_a_local_table_is_read_with_its_columns_and_clients(table: Path) -> None
 
 
 @pytest.mark.parametrize(("mode", "shape"), [("L", (1, 4, 5)), ("RGB", (3, 4, 5)), ("RGBA", (3, 4, 5))])
-def test_images_become_channels_first_in_the_unit_interval(
-    table: Path, mode: str, shape: tuple[int, ...]
-) -> None:
+def test_images_become_channels_first_in_the_unit_interval(table: Path, mode: str, shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 4, 5, 4), dtype=np.uint8)
     images = [Image.fromarray(p).convert("RGB").convert(mode) for p in pixels]
     parquet(table, "train", image=images, label=[0, 1, 0, 1])

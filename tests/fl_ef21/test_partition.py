@@ -43,9 +43,7 @@ DATA = load("synthetic", samples=1200, classes=6, groups=12, test_fraction=0)
 @pytest.mark.parametrize("scheme", SCHEMES)
 @settings(deadline=None, max_examples=10)
 @given(clients=st.integers(1, 12), seed=st.integers(0, 2**40))
-def test_parts_are_sorted_disjoint_not_empty_and_hold_every_sample(
-    scheme: str, clients: int, seed: int
-) -> None:
+def test_parts_are_sorted_disjoint_not_empty_and_hold_every_sample(scheme: str, clients: int, seed: int) -> None:
     parts = split(DATA, clients=clients, scheme=scheme, seed=seed, alpha=1.0, classes_per_client=6)
     assert len(parts) == clients
     for part in parts:
@@ -161,9 +159,7 @@ def test_label_counts_are_counted_per_client_and_class() -> None:
         ({"scheme": "natural", "clients": 13}, "partition.clients", "12 clients in the data"),
     ],
 )
-def test_what_cannot_be_split_is_refused_with_what_to_change(
-    asked: dict[str, Any], field: str, words: str
-) -> None:
+def test_what_cannot_be_split_is_refused_with_what_to_change(asked: dict[str, Any], field: str, words: str) -> None:
     with pytest.raises(InputError) as caught:
         split(DATA, **({"clients": 4, "seed": 0} | asked))
     assert caught.value.field == field

@@ -117,15 +117,11 @@ def point(p: Sampled) -> Tensor:
     ],
 )
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
-def test_vmap_and_the_loop_agree(
-    name: str, options: dict[str, Any], dtype: torch.dtype, error: float
-) -> None:
+def test_vmap_and_the_loop_agree(name: str, options: dict[str, Any], dtype: torch.dtype, error: float) -> None:
     one, other = (problem(name, dtype, per_client=how, **options) for how in ("vmap", "loop"))
     assert batched(one) and not batched(other)
     x, everyone = point(one), torch.arange(4)
-    assert torch.allclose(
-        one.gradients(x, everyone, 1), other.gradients(x, everyone, 1), rtol=error, atol=error
-    )
+    assert torch.allclose(one.gradients(x, everyone, 1), other.gradients(x, everyone, 1), rtol=error, atol=error)
 
 
 def test_auto_loops_over_convolutions_on_a_cpu() -> None:
@@ -150,9 +146,7 @@ def test_a_one_number_output_is_fitted_to_the_class_number() -> None:
     p = problem("user_nets:Single", loss="mse")
     x, data = point(p), dataset()
     assert isinstance(p.model, Module)
-    outputs = torch.func.functional_call(
-        p.model.exact, p.model._named(x), (torch.tensor(data.features).double(),)
-    )
+    outputs = torch.func.functional_call(p.model.exact, p.model._named(x), (torch.tensor(data.features).double(),))
     errors = (outputs - torch.tensor(data.labels)).square().split(SIZES)
     assert p.objective(x)[0] == pytest.approx(float(sum(e.mean() for e in errors)) / 4, rel=1e-12)
     assert p.accuracy(x) is None

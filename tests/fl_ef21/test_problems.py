@@ -207,9 +207,7 @@ def test_rounds_clients_and_seeds_draw_different_samples() -> None:
 
 @pytest.mark.parametrize("name", ["logistic", "mlp"])
 @pytest.mark.parametrize("batch_size", [6, "full"])
-def test_working_in_small_pieces_changes_nothing(
-    name: str, batch_size: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_working_in_small_pieces_changes_nothing(name: str, batch_size: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     p = problem(name, batch_size=batch_size, options={"regularizer": 0.1})
     x = point(p)
     q, (f, g), a = p.gradients(x, everyone(p), 1), p.objective(x), p.accuracy(x)

@@ -78,16 +78,12 @@ def test_gradients_are_exact_plus_the_noise_of_this_client_and_round() -> None:
 @pytest.mark.parametrize("options", [{"noise": "none"}, {"noise": 0}, {"sigma": 0.0}])
 def test_without_noise_any_batch_is_the_full_gradient(options: dict[str, Any]) -> None:
     p, full = problem(options=options), problem(batch_size="full")
-    assert torch.equal(
-        p.gradients(point(p), torch.arange(5), 1), full.gradients(point(p), torch.arange(5), 1)
-    )
+    assert torch.equal(p.gradients(point(p), torch.arange(5), 1), full.gradients(point(p), torch.arange(5), 1))
 
 
 def test_a_number_for_noise_is_its_sigma() -> None:
     one, other = problem(options={"noise": 0.5}), problem(options={"noise": "gaussian", "sigma": 0.5})
-    assert torch.equal(
-        one.gradients(point(one), torch.arange(5), 1), other.gradients(point(one), torch.arange(5), 1)
-    )
+    assert torch.equal(one.gradients(point(one), torch.arange(5), 1), other.gradients(point(one), torch.arange(5), 1))
 
 
 def test_a_shard_keeps_ids_and_its_objectives_add_up() -> None:

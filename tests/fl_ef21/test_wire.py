@@ -144,9 +144,7 @@ def test_what_is_decoded_is_what_was_encoded(support, values):
 
 @pytest.mark.parametrize(("d", "k"), [(100_000, 1), (100_000, 7), (2**32 - 1, 3), (65_536, 255), (7850, 78)])
 def test_sparse_indices_of_large_vectors_come_back(d, k):
-    rows = [
-        torch.randint(0, d, (9 * k,), generator=torch.Generator().manual_seed(i)).unique() for i in range(3)
-    ]
+    rows = [torch.randint(0, d, (9 * k,), generator=torch.Generator().manual_seed(i)).unique() for i in range(3)]
     edge = torch.cat([torch.arange(k - 1), torch.tensor([d - 1])])
     index = torch.cat([*(row[torch.randperm(len(row))[:k]].sort().values for row in rows), edge])
     c = Compressed(d, torch.full((4,), k), Indices(index), Floats(torch.ones(4 * k)))
@@ -172,9 +170,7 @@ def test_a_client_is_encoded_alike_alone_and_among_others():
 
 def test_a_round_without_clients_is_no_payloads():
     c = message("indices", "floats 1", 10, [2])
-    none = Compressed(
-        10, torch.zeros(0, dtype=torch.int64), Indices(c.support.flat[:0]), Floats(torch.zeros(0))
-    )
+    none = Compressed(10, torch.zeros(0, dtype=torch.int64), Indices(c.support.flat[:0]), Floats(torch.zeros(0)))
     assert wire.encode(none) == wire.nbytes(none) == []
     decoded, refused = wire.decode([], wire.Spec.of(c))
     assert len(decoded) == 0
@@ -264,9 +260,7 @@ def slow_values(p: bytes, at: int, code: int, k: int) -> tuple[list[float], int]
     at += 6 + units * size
     width = (2 * most).bit_length()
     levels = [v - most for v in take(p, at, k, width)]
-    return [level * unit[j // bucket if bucket else 0] for j, level in enumerate(levels)], at + (
-        k * width + 7
-    ) // 8
+    return [level * unit[j // bucket if bucket else 0] for j, level in enumerate(levels)], at + (k * width + 7) // 8
 
 
 def slowly(p: bytes) -> tuple[int, list[int], list[float]]:
@@ -318,12 +312,8 @@ def golden() -> dict[str, Compressed]:
         "all-factors-float32": of(All(), Factors(t([[1.5, -2.0]]), Doubled(2)), count=4, dim=4),
         "elias-fano-signs32": of(far, Signs(t(b), t([0.25]))),
         "all-signs64": of(All(), Signs(t(b), t([0.1], dtype=torch.float64)), dim=3),
-        "elias-fano-powers32": of(
-            far, Powers(t(b), t([-3, 5, -128], dtype=torch.int8), 8 / 9, torch.float32)
-        ),
-        "all-powers64": of(
-            All(), Powers(t(b), t([127, 0, -127], dtype=torch.int8), 1.0, torch.float64), dim=3
-        ),
+        "elias-fano-powers32": of(far, Powers(t(b), t([-3, 5, -128], dtype=torch.int8), 8 / 9, torch.float32)),
+        "all-powers64": of(All(), Powers(t(b), t([127, 0, -127], dtype=torch.int8), 1.0, torch.float64), dim=3),
         "seeded-levels32": of(key, Levels(t([-7, 0, 7], dtype=torch.int16), t([0.5]), 7)),
         "all-levels64-buckets": of(
             All(), Levels(t([-1, 0, 1], dtype=torch.int16), t([[0.5, 0.1]], dtype=torch.float64), 1, 2), dim=3
@@ -475,9 +465,7 @@ def test_a_scale_that_is_negative_or_not_finite_is_refused(values, number, count
 
 
 def test_a_level_beyond_the_most_is_refused():
-    c = Compressed(
-        3, torch.tensor([3]), All(), Levels(torch.tensor([5, 0, -5]).to(torch.int16), torch.ones(1), 5)
-    )
+    c = Compressed(3, torch.tensor([3]), All(), Levels(torch.tensor([5, 0, -5]).to(torch.int16), torch.ones(1), 5))
     payload, spec = wire.encode(c)[0], wire.Spec.of(c)
     levels = 13 + 6 + 4  # four bits each: 10, 5, 0
     assert payload[levels:-4] == bytes([0x5A, 0x00])
@@ -492,9 +480,7 @@ def test_levels_and_powers_and_factors_that_overflow_are_refused_and_no_others()
         c = Compressed(3, three, All(), values)
         assert (0 not in wire.decode(wire.encode(c), wire.Spec.of(c))[1]) == fine
     for exponent, fine in ((126, True), (127, False)):
-        values = Powers(
-            torch.zeros(3).bool(), torch.tensor([0, exponent, 1]).to(torch.int8), 3.0, torch.float32
-        )
+        values = Powers(torch.zeros(3).bool(), torch.tensor([0, exponent, 1]).to(torch.int8), 3.0, torch.float32)
         c = Compressed(3, three, All(), values)
         assert (0 not in wire.decode(wire.encode(c), wire.Spec.of(c))[1]) == fine
 
@@ -645,9 +631,7 @@ def test_mutated_payloads_are_refused_or_sound(support, values):
 
 @settings(deadline=None)
 @given(
-    payloads=st.lists(
-        st.binary(max_size=60) | st.binary(max_size=60).map(lambda b: sealed(b"EF\1" + b)), max_size=5
-    ),
+    payloads=st.lists(st.binary(max_size=60) | st.binary(max_size=60).map(lambda b: sealed(b"EF\1" + b)), max_size=5),
     kind=st.sampled_from(KINDS),
 )
 def test_arbitrary_bytes_are_refused(payloads, kind):

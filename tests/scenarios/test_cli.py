@@ -130,9 +130,7 @@ def test_a_folder_that_holds_a_run_is_refused_by_name(asked: list[Any], tmp_path
 
 
 @pytest.mark.parametrize("words", [("run", "quickstrt"), ("run", "quickstart", "--set", "rnds=1")])
-def test_a_wrong_scenario_is_answered_before_the_runner_is_loaded(
-    words: tuple[str, ...], asked: list[Any]
-) -> None:
+def test_a_wrong_scenario_is_answered_before_the_runner_is_loaded(words: tuple[str, ...], asked: list[Any]) -> None:
     done = call(*words)
     assert done.exit_code == 3 and "did you mean" in done.stderr and not asked and not done.stdout
 
@@ -145,18 +143,14 @@ def test_wrong_usage_ends_with_code_2(words: tuple[str, ...]) -> None:
     assert call(*words).exit_code == 2
 
 
-def test_a_small_scenario_runs_and_is_reported_and_compared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_small_scenario_runs_and_is_reported_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("s.toml").write_text(
         'name = "s"\nrounds = 3\n[partition]\nclients = 4\n[model]\nname = "quadratic"\ndim = 6\n'
         '[engine]\nactors = 0\n[[method]]\nname = "ef21-sgdm"\ngamma = 0.1\ncompressor = "topk"\nk = 2\n'
     )
     assert call("run", "s.toml", "--out", "a").exit_code == 0
-    assert (
-        call("run", "a", "--out", "b", "--set", "rounds=4").exit_code == 0
-    )  # a run folder is a scenario too
+    assert call("run", "a", "--out", "b", "--set", "rounds=4").exit_code == 0  # a run folder is a scenario too
     assert call("report", "a").stdout.strip() == str(Path("a/report.html"))
     done = call("compare", "a", "b", "--out", "c.html")
     assert done.exit_code == 0 and Path("c.html").is_file() and "to common loss" in done.stdout
@@ -226,9 +220,7 @@ def test_doctor_knows_the_tested_versions(version: str, status: str, monkeypatch
 
 
 def test_figures_that_are_missing_are_dashes_and_columns_line_up() -> None:
-    lines = final_figures(
-        [FINAL, FINAL | {"label": "a", "train_loss": float("nan"), "reason": ""}]
-    ).splitlines()
+    lines = final_figures([FINAL, FINAL | {"label": "a", "train_loss": float("nan"), "reason": ""}]).splitlines()
     assert lines[1].index("diverged") == lines[2].index("diverged") and " – " in lines[2]
     assert lines[3:] == ["", "ef21-sgdm diverged: the training loss is not finite at round 40"]
 
@@ -263,8 +255,4 @@ def test_the_live_bar_shows_names_as_they_are(monkeypatch: pytest.MonkeyPatch) -
     listener.round(progress(0, 3))
     listener.end()
     listener.end()
-    assert (
-        "[x] ..." in stream.getvalue()
-        and "[m]" in stream.getvalue()
-        and "1,234 clients/s" in stream.getvalue()
-    )
+    assert "[x] ..." in stream.getvalue() and "[m]" in stream.getvalue() and "1,234 clients/s" in stream.getvalue()

@@ -91,9 +91,7 @@ def test_the_page_says_what_compression_saved(tmp_path: Path) -> None:
 
 def test_a_method_that_diverged_is_never_the_headline(tmp_path: Path) -> None:
     best_but_wild = rows("wild", [2.0, 1e-9], saving=100)
-    page = report(
-        make(tmp_path, [(best_but_wild, {"status": "diverged"}), (rows("calm", [2.0, 1.0], 10), {})])
-    )
+    page = report(make(tmp_path, [(best_but_wild, {"status": "diverged"}), (rows("calm", [2.0, 1.0], 10), {})]))
     assert "calm reached" in page.text and "wild reached" not in page.text
 
 
@@ -129,9 +127,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
 
 
 def test_missing_and_non_finite_values_do_not_break_it(tmp_path: Path) -> None:
-    lines = [
-        row | {"test_accuracy": None, "invariant_error": None} for row in rows("a", [1.0, float("nan")], 9)
-    ]
+    lines = [row | {"test_accuracy": None, "invariant_error": None} for row in rows("a", [1.0, float("nan")], 9)]
     lines[0]["grad_norm_sq"] = float("inf")
     bare = {
         "train_loss": float("nan"),
@@ -246,9 +242,7 @@ def test_in_a_browser_one_click_hides_a_method_in_every_figure(tmp_path: Path) -
     flags += f" --virtual-time-budget=4000 --user-data-dir={tmp_path / 'profile'}"
     path = write(make(tmp_path / "run"))
     path.write_text(path.read_text(encoding="utf-8").replace("</body>", PROBE + "</body>"), encoding="utf-8")
-    seen = subprocess.run(
-        [browser, *flags.split(), path.as_uri()], capture_output=True, text=True, timeout=120
-    )
+    seen = subprocess.run([browser, *flags.split(), path.as_uri()], capture_output=True, text=True, timeout=120)
     assert "CONSOLE" not in seen.stderr
     state = json.loads(base64.b64decode(re.findall(r'data-probe="([^"]+)"', seen.stdout)[0]))
     assert len(state["before"]) == 4 and all("sgdm" in names for names in state["before"])

@@ -18,11 +18,7 @@ def test_a_run_folder_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert result.of("ef21-sgdm")["train_loss"].tolist() == [2.0, 1.0, 0.5, 0.25]
     assert result.of("sgdm")["uplink_bytes"].tolist() == [0, 10 * DENSE, 20 * DENSE, 30 * DENSE]
     assert math.isnan(result.of("wild")["train_loss"].iloc[-1])
-    assert (
-        result.summary["name"] == "small"
-        and result.environment["cpus"] == 2
-        and "seed = 0" in result.scenario
-    )
+    assert result.summary["name"] == "small" and result.environment["cpus"] == 2 and "seed = 0" in result.scenario
 
 
 def test_a_folder_without_rounds_is_refused(tmp_path: Path) -> None:
@@ -82,9 +78,7 @@ def test_a_killed_run_without_a_summary_still_has_its_final_figures(tmp_path: Pa
     assert (result.summary["name"], result.summary["status"]) == ("mine", "interrupted")
     assert result.summary["problem"]["clients"] == 100
     assert list(table.index) == ["sgdm", "ef21-sgdm", "wild"]
-    assert (
-        table.loc["ef21-sgdm", "train_loss"] == 0.25 and table.loc["ef21-sgdm", "best_test_accuracy"] == 0.53
-    )
+    assert table.loc["ef21-sgdm", "train_loss"] == 0.25 and table.loc["ef21-sgdm", "best_test_accuracy"] == 0.53
     assert set(table["status"]) == {"interrupted"}
 
 

@@ -51,5 +51,5 @@ def test_an_unknown_optimizer_names_the_nearest() -> None:
 
 
 def test_an_option_the_optimizer_does_not_take_is_refused() -> None:
-    with pytest.raises(InputError, match="optimizer_args.*does not suit 'sgd'"):
+    with pytest.raises(InputError, match=r"optimizer_args.*does not suit 'sgd'"):
         Descent(X, SHAPES, "sgd", {"betas": [0.9, 0.9]}, 0.1)
