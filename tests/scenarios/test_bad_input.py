@@ -32,7 +32,7 @@ def test_more_clients_than_samples_are_refused() -> None:
 
 
 def test_a_missing_data_folder_is_named() -> None:
-    with pytest.raises(InputError, match="data.path = '/nowhere'"):
+    with pytest.raises(InputError, match=r"data\.path = '/nowhere'"):
         scenarios.run(scenario(data={"source": "mnist", "path": "/nowhere"}))
 
 
