@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from clients import METHODS
+from clients.outbox import Answer, Asked, Outbox
 from fl_ef21 import randomness, wire
 from fl_ef21.commit import Block, Kind
 from fl_ef21.errors import Refused
@@ -24,7 +25,6 @@ from fl_ef21.store import Store
 from fl_ef21.types import Problem
 
 CANNOT = (ValueError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]  # a vector without a message: NaN, overflow
-Answer = tuple[bytes, bytes] | Refused  # a packed block and a payload, or why there is none
 
 
 class Program:
@@ -35,21 +35,16 @@ class Program:
       plans: the scenario's methods; an instruction says which is meant.
       store: where their state lies.
       source: what the server's code and scenario must hash to.
+      tile: how many clients are computed together at the most.
     """
 
     def __init__(self, problem: Problem, plans: Sequence[Plan], store: Store, source: bytes, tile: int) -> None:
-        self.problem, self.plans, self.store, self.source, self.tile = (
-            problem,
-            tuple(plans),
-            store,
-            source,
-            tile,
-        )
+        self.problem, self.plans, self.store, self.source, self.tile = problem, tuple(plans), store, source, tile
 
     def answer(self, x: Tensor | None, clients: Sequence[int], blocks: Sequence[bytes]) -> list[Answer]:
         """Answers in the order of the instructions; all of them carry the same model x (d,) or none."""
         answers: dict[int, Answer] = {}
-        todo: dict[tuple[object, ...], list[tuple[int, int, Block]]] = {}
+        tiles: dict[tuple[object, ...], list[Asked]] = {}
         for at, (client, packed) in enumerate(zip(clients, blocks, strict=True)):
             try:
                 block = self._accept(client, packed)
@@ -58,12 +53,13 @@ class Program:
                 continue
             # tiles are cut by client id, so that a client's neighbours do not depend on the shards
             group = (block.kind, block.plan, block.experiment, block.round, client // self.tile)
-            todo.setdefault(group, []).append((at, client, block))
-        for members in todo.values():
-            ids = [client for _, client, _ in members]
-            instructions = [block for _, _, block in members]
-            for (at, _, _), got in zip(members, self._tile(x, ids, instructions), strict=True):
-                answers[at] = got
+            tiles.setdefault(group, []).append(Asked(at, client, block, packed))
+        outbox, opened = Outbox(), list[tuple[bytes, Rows]]()
+        for asked in tiles.values():
+            answers |= self._tile(x, asked, outbox, opened)
+        answers |= outbox.seal()
+        for experiment, rows in opened:
+            self.store.close(experiment, rows)
         return [answers[at] for at in range(len(answers))]
 
     def _accept(self, client: int, packed: bytes) -> Block:
@@ -76,109 +72,84 @@ class Program:
             raise Refused("plan", f"there are {len(self.plans)} methods, not {block.plan + 1}")
         return block
 
-    def _tile(self, x: Tensor | None, clients: list[int], blocks: list[Block]) -> list[Answer]:
-        kind, experiment = blocks[0].kind, blocks[0].experiment
-        if kind == Kind.HELLO:
-            return [(replace(b, client=i).pack(), b"") for i, b in zip(clients, blocks, strict=True)]
-        span = range(min(clients), max(clients) + 1)
-        if kind == Kind.RETIRE:
-            self.store.forget(experiment, span)
-            return [(block.pack(), b"") for block in blocks]
-        plan = self.plans[blocks[0].plan]
-        half = plan.half(METHODS[plan.method], max(1, blocks[0].round))
+    def _tile(
+        self, x: Tensor | None, asked: list[Asked], outbox: Outbox, opened: list[tuple[bytes, Rows]]
+    ) -> dict[int, Answer]:
+        first = asked[0].block
+        if first.kind == Kind.HELLO:
+            return {one.at: (replace(one.block, client=one.client).pack(), b"") for one in asked}
+        span = range(min(one.client for one in asked), max(one.client for one in asked) + 1)
+        if first.kind == Kind.RETIRE:
+            self.store.forget(first.experiment, span)
+            return {one.at: (one.packed, b"") for one in asked}
+        plan = self.plans[first.plan]
+        half = plan.half(METHODS[plan.method], max(1, first.round))
         state = type(half.start(torch.zeros(1, 1)))
         try:
-            rows = self.store.open(experiment, state, span, self.problem.dim, plan.dtype)
+            rows = self.store.open(first.experiment, state, span, self.problem.dim, plan.dtype)
         except Refused as refused:
-            return [refused for _ in blocks]
-        answers, ready = _settle(rows, clients, blocks)
-        if ready and kind == Kind.AUDIT:
-            self._audit(rows, clients, blocks, ready, answers)
-        elif ready and kind == Kind.TRAIN:
-            self._train(plan, half, rows, x, clients, blocks, ready, answers)
-        self.store.close(experiment, rows)
-        return [answers[at] for at in range(len(blocks))]
-
-    def _audit(
-        self,
-        rows: Rows,
-        clients: list[int],
-        blocks: list[Block],
-        ready: list[int],
-        answers: dict[int, Answer],
-    ) -> None:
-        at = torch.tensor([rows.row(clients[j]) for j in ready])
-        payloads = wire.encode(whole(rows.read(at).g))
-        for j, payload in zip(ready, payloads, strict=True):
-            answers[j] = (blocks[j].pack(), payload)
+            return {one.at: refused for one in asked}
+        opened.append((first.experiment, rows))
+        answers, ready = _settle(rows, asked)
+        if ready and first.kind == Kind.AUDIT:
+            payloads = wire.encode(whole(rows.read([rows.row(one.client) for one in ready]).g))
+            answers |= {one.at: (one.packed, payload) for one, payload in zip(ready, payloads, strict=True)}
+        elif ready and first.kind == Kind.TRAIN:
+            answers |= self._train(plan, half, rows, x, ready, outbox)
+        return answers
 
     def _train(
-        self, plan: Plan, half: Any, rows: Rows, x: Tensor | None, clients: list[int], blocks: list[Block],
-        ready: list[int], answers: dict[int, Answer],
-    ) -> None:  # fmt: skip
+        self, plan: Plan, half: Any, rows: Rows, x: Tensor | None, asked: list[Asked], outbox: Outbox
+    ) -> dict[int, Answer]:
+        """Compute what is asked into the outbox; answers are for those who cannot."""
         if x is None or x.shape != (self.problem.dim,) or x.dtype != plan.dtype:
-            for j in ready:
-                answers[j] = Refused("model", f"expected {plan.dtype} of shape ({self.problem.dim},)")
-            return
-        ids = torch.tensor([clients[j] for j in ready])
-        q = self.problem.gradients(x, ids, blocks[0].round)
-        finite = torch.isfinite(q).all(dim=1).tolist()
+            wrong = Refused("model", f"expected {plan.dtype} of shape ({self.problem.dim},)")
+            return {one.at: wrong for one in asked}
+        q = self.problem.gradients(x, torch.tensor([one.client for one in asked]), asked[0].block.round)
+        finite = torch.isfinite(q.sum(dim=1)).tolist()  # a sum that overflows is a divergence too
         begins = half.dense_start and plan.start == "gradient"
-        for fresh in (True, False):
-            some = [
-                n for n, j in enumerate(ready)
-                if finite[n] and fresh == (begins and rows.points[rows.row(clients[j])].version == 0)
-            ]  # fmt: skip
-            if some:
-                chosen = slice(None) if len(some) == len(ready) else some
-                members = [(ready[n], clients[ready[n]], blocks[ready[n]]) for n in some]
-                try:
-                    s, c = self._step(plan, half, rows, q[chosen], ids[chosen], blocks[0].round, fresh)
-                except CANNOT as error:
-                    answers |= {j: Refused("value", str(error)) for j, _, _ in members}
-                else:
-                    self._stage(rows, s, c, members, answers)
-        for n, j in enumerate(ready):
-            if not finite[n]:
-                answers[j] = Refused("gradient", "the gradient is not finite")
+        starting = [begins and rows.points[rows.row(one.client)].version == 0 for one in asked]
+        answers: dict[int, Answer] = {
+            one.at: Refused("gradient", "the gradient is not finite")
+            for one, good in zip(asked, finite, strict=True)
+            if not good
+        }
+        for first in (True, False):
+            some = [n for n in range(len(asked)) if finite[n] and starting[n] == first]
+            if not some:
+                continue
+            members = [asked[n] for n in some]
+            at = [rows.row(one.client) for one in members]
+            mine = q if len(some) == len(asked) else q[some]
+            try:
+                s, c = (half.start(mine), whole(mine)) if first else self._step(plan, half, rows, at, mine, members)
+            except CANNOT as error:
+                answers |= {one.at: Refused("value", str(error)) for one in members}
+                continue
+            rows.write(at, s)
+            outbox.add((asked[0].block.plan, first), rows, at, members, c)
+        return answers
 
     def _step(
-        self, plan: Plan, half: Any, rows: Rows, q: Tensor, ids: Tensor, round: int, fresh: bool
+        self, plan: Plan, half: Any, rows: Rows, at: list[int], q: Tensor, members: list[Asked]
     ) -> tuple[Any, Compressed]:
-        if fresh:
-            return half.start(q), whole(q)
-        at = ids.to(q.device) - rows.clients.start
-        keys = randomness.keys(plan.seed, "compressor", ids.to(q.device), round)
+        ids = torch.tensor([one.client for one in members], device=q.device)
+        keys = randomness.keys(plan.seed, "compressor", ids, members[0].block.round)
         return half.step(rows.read(at), q, lambda u: plan.compressor(u, keys))  # type: ignore[no-any-return]
 
-    def _stage(
-        self,
-        rows: Rows,
-        s: Any,
-        c: Compressed,
-        members: list[tuple[int, int, Block]],
-        answers: dict[int, Answer],
-    ) -> None:
-        payloads = wire.encode(c)
-        at = [rows.row(client) for _, client, _ in members]
-        points = [rows.points[row].then(payload) for row, payload in zip(at, payloads, strict=True)]
-        rows.stage(torch.tensor(at, device=rows.current.device), s, points)
-        for (j, _, block), payload in zip(members, payloads, strict=True):
-            answers[j] = (replace(block, kind=Kind.UPDATE).pack(), payload)
 
-
-def _settle(rows: Rows, clients: list[int], blocks: list[Block]) -> tuple[dict[int, Answer], list[int]]:
+def _settle(rows: Rows, asked: list[Asked]) -> tuple[dict[int, Answer], list[Asked]]:
     """Bring each client to what the server holds; who cannot is answered, the others are returned."""
     answers: dict[int, Answer] = {}
-    ready: list[int] = []
-    for j, (client, block) in enumerate(zip(clients, blocks, strict=True)):
-        row = rows.row(client)
-        if block.seq < rows.seen[row]:
-            answers[j] = (replace(block, kind=Kind.STALE).pack(), b"")
+    ready: list[Asked] = []
+    for one in asked:
+        row = rows.row(one.client)
+        if one.block.seq < rows.seen[row]:
+            answers[one.at] = (Block.answered(one.packed, Kind.STALE), b"")
             continue
-        rows.seen[row] = block.seq
-        if rows.settle(row, block.point):
-            ready.append(j)
+        rows.seen[row] = one.block.seq
+        if rows.settle(row, one.block.point):
+            ready.append(one)
         else:
-            answers[j] = (replace(block, kind=Kind.LACKS, point=rows.points[row]).pack(), b"")
+            answers[one.at] = (replace(one.block, kind=Kind.LACKS, point=rows.points[row]).pack(), b"")
     return answers, ready

@@ -81,6 +81,11 @@ class Block:
             self.point.version, self.point.chain, self.experiment, self.source,
         )  # fmt: skip
 
+    @staticmethod
+    def answered(packed: bytes, kind: Kind) -> bytes:
+        """A packed instruction as a reply of this kind that is computed from the point it names."""
+        return packed[:2] + bytes((kind,)) + packed[3:]
+
     @classmethod
     def unpack(cls, data: bytes) -> Block:
         """Raises: Refused("block") on anything that is not a block."""

@@ -7,13 +7,16 @@ exactly those a decoder will see: rounding a value is part of the compressor, ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from fl_ef21 import randomness
+
+T = TypeVar("T")
 
 
 class Support(Protocol):
@@ -226,3 +229,21 @@ def whole(u: Tensor) -> Compressed:
     """u (n, d) sent as it is."""
     counts = torch.full((len(u),), u.shape[1], dtype=torch.int64, device=u.device)
     return Compressed(u.shape[1], counts, All(), Floats(u.reshape(-1)))
+
+
+def join(parts: Sequence[Compressed]) -> Compressed:
+    """The messages of several tiles as those of one; all are of one kind, with the same parameters."""
+    if len(parts) == 1:
+        return parts[0]
+    counts = torch.cat([part.counts for part in parts])
+    support, values = _join([part.support for part in parts]), _join([part.values for part in parts])
+    return Compressed(parts[0].dim, counts, support, values)
+
+
+def _join(parts: Sequence[T]) -> T:
+    columns = {
+        field.name: torch.cat([getattr(part, field.name) for part in parts])
+        for field in fields(parts[0])  # type: ignore[arg-type]
+        if isinstance(getattr(parts[0], field.name), Tensor)
+    }
+    return replace(parts[0], **columns)  # type: ignore[type-var]

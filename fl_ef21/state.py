@@ -10,7 +10,6 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
 from fl_ef21.commit import Point
 
@@ -22,7 +21,7 @@ class Rows:
 
     Attributes:
       slots: for each field of the method's state (2, n, d).
-      current: (n,) int64, the slot that is committed.
+      current: the slot that is committed, for each client.
       points, staged: what each client has committed, and computed but not committed.
       seen: the last sequence number followed.
     """
@@ -33,7 +32,7 @@ class Rows:
         n = len(clients)
         self.state, self.clients = state, clients
         self.slots = {f.name: torch.zeros((2, n, dim), dtype=dtype, device=device) for f in fields(state)}
-        self.current = torch.zeros(n, dtype=torch.int64, device=device)
+        self.current = [0] * n
         self.points = [Point.origin(experiment, i) for i in clients]
         self.staged: list[Point | None] = [None] * n
         self.seen = [0] * n
@@ -52,14 +51,32 @@ class Rows:
             return False
         return True
 
-    def read(self, rows: Tensor) -> Any:
-        """The committed state of these rows (m,), as the method's state of (m, d) tensors."""
-        return self.state(**{name: slot[self.current[rows], rows] for name, slot in self.slots.items()})
+    def read(self, rows: Sequence[int]) -> Any:
+        """The committed state of these rows, as the method's state of (m, d) tensors that nobody may change."""
+        run, slot = self._run(rows), self.current[rows[0]]
+        if run is not None and all(self.current[row] == slot for row in rows):
+            return self.state(**{name: slots[slot, run] for name, slots in self.slots.items()})
+        which = [self.current[row] for row in rows]
+        return self.state(**{name: slots[which, rows] for name, slots in self.slots.items()})
 
-    def stage(self, rows: Tensor, state: Any, points: Sequence[Point]) -> None:
-        """Keep the next state of these rows beside the committed one."""
-        free = 1 - self.current[rows]
-        for name, slot in self.slots.items():
-            slot.index_put_((free, rows), getattr(state, name))
-        for row, point in zip(rows.tolist(), points, strict=True):
-            self.staged[row] = point
+    def write(self, rows: Sequence[int], state: Any) -> None:
+        """Put the next state of these rows beside the committed one; `stage` says what it is."""
+        run, slot = self._run(rows), 1 - self.current[rows[0]]
+        together = run is not None and all(1 - self.current[row] == slot for row in rows)
+        for name, slots in self.slots.items():
+            if together:
+                slots[slot, run] = getattr(state, name)
+            else:
+                slots[[1 - self.current[row] for row in rows], rows] = getattr(state, name)
+        for row in rows:
+            self.staged[row] = None
+
+    def stage(self, row: int, point: Point) -> None:
+        """What was written for this row is the state at `point`, if the server comes to hold it."""
+        self.staged[row] = point
+
+    @staticmethod
+    def _run(rows: Sequence[int]) -> slice | None:
+        """The rows as a slice, where they follow one another: then no vector is gathered."""
+        first = rows[0]
+        return slice(first, first + len(rows)) if rows[-1] - first + 1 == len(rows) else None

@@ -88,7 +88,7 @@ class Files:
 def _image(rows: Rows, row: int) -> bytes:
     staged, point = rows.staged[row], rows.points[row]
     note = {
-        "current": int(rows.current[row]),
+        "current": rows.current[row],
         "seen": rows.seen[row],
         "point": [point.version, point.chain.hex()],
         "staged": [staged.version, staged.chain.hex()] if staged else None,

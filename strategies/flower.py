@@ -103,13 +103,14 @@ class Compressed(Strategy):
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> list[Message]:
-        """One message per invited client, all with the same model record."""
+    ) -> Iterator[Message]:
+        """One message per invited client, all with the same model record, made as they are sent."""
         if not self.nodes:
             self.enrol(grid)
+        self.ledger.close()
         invited = self.invite(server_round)
         self._sent = (len(invited), records.model_bytes(arrays) * len(invited))
-        return [self._message(Kind.TRAIN, client, server_round, arrays) for client in invited]
+        return (self._message(Kind.TRAIN, client, server_round, arrays) for client in invited)
 
     def invite(self, round: int) -> list[int]:
         """Who is asked: everybody for first gradients at x0, else a sample that depends on (seed, round)."""
@@ -191,7 +192,7 @@ class Compressed(Strategy):
                     continue
                 asked.add(reply.metadata.src_node_id)
                 client = Block.unpack(records.read_block(reply.content)).client
-                if client in self.nodes:
+                if self.nodes.get(client, reply.metadata.src_node_id) != reply.metadata.src_node_id:
                     raise Silence(f"two nodes say they are client {client}")
                 if client < self.clients:
                     self.nodes[client] = reply.metadata.src_node_id

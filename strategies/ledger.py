@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from fl_ef21.commit import Block, Kind, Point
 from fl_ef21.errors import Refused
 
@@ -23,6 +21,10 @@ class Ledger:
         block = Block(kind, self._plan, client, round, self._seq, self.points[client], self._experiment, self._source)
         self._open[client] = block
         return block
+
+    def close(self) -> None:
+        """Nothing is awaited any more: what still comes is late, also from a client that is not asked again soon."""
+        self._open.clear()
 
     def hello(self) -> Block:
         """Asks a node whose client number is not known yet."""
@@ -45,8 +47,8 @@ class Ledger:
         del self._open[block.client]
         if block.kind in (Kind.LACKS, Kind.STALE):
             raise Refused(block.kind.name.lower(), f"client {block.client} holds version {block.point.version}")
-        expected = replace(asked, kind=Kind.UPDATE if asked.kind == Kind.TRAIN else asked.kind)
-        if block != expected:
+        expected = Kind.UPDATE if asked.kind == Kind.TRAIN else asked.kind
+        if packed != Block.answered(asked.pack(), expected):
             raise Refused("stale", f"client {block.client} computed from another state")
         return block
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -25,7 +26,16 @@ from fl_ef21.flower_internals import (
     new_run,
 )
 
+CHUNK = 128  # messages of one call to a shard, so that the driver and the shards work at the same time
 _Batch = tuple[Any, list[Message], bool]  # a handle, its messages, whether the batched form answers
+
+
+class _Group(NamedTuple):
+    """Messages that one call can take."""
+
+    shard: int
+    model: int  # id of the model's record, 0 without one
+    batched: bool
 
 
 class RayGrid(Grid):
@@ -48,9 +58,11 @@ class RayGrid(Grid):
         self._starts = [block.start for block in blocks]
         self._run = new_run(1)
         identify(self._run.run_id)
-        self._has_batched = batched is not None
+        self._has_batched, self._tile = batched is not None, tile
         self._pool = open_pool(settings, blocks, batched, app, run_config or {})
         self._names = itertools.count(1)
+        gc.collect()
+        gc.freeze()  # thousands of messages a round would else make Python look through all of torch again
         self._pending: list[_Batch] = []
         self._early: dict[str, Message] = {}
 
@@ -62,6 +74,7 @@ class RayGrid(Grid):
 
     def close(self) -> None:
         """Give back the actors, and Ray if it was started here."""
+        gc.unfreeze()
         self._pool.close()
 
     def set_run(self, run: Run) -> None:
@@ -86,12 +99,18 @@ class RayGrid(Grid):
         return list(range(1, self.clients + 1))
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        names, parts = [], self._parts(messages)
-        for (shard, _, batched), members in parts.items():
-            for message in members:
-                name_message(message, str(next(self._names)))
-                names.append(message.metadata.message_id)
-            self._pending.append((self._submit(shard, members, batched), members, batched))
+        """Messages may come from a generator: a shard begins while those of the next are being made."""
+        names, shared = list[str](), dict[int, Any]()
+        groups: dict[_Group, list[Message]] = {}
+        for message in messages:
+            name_message(message, str(next(self._names)))
+            names.append(message.metadata.message_id)
+            group = self._group(message)
+            for other in [one for one, members in groups.items() if self._complete(one, members, group, message)]:
+                self._submit(other, groups.pop(other), shared)
+            groups.setdefault(group, []).append(message)
+        for group, members in groups.items():
+            self._submit(group, members, shared)
         return names
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
@@ -103,34 +122,32 @@ class RayGrid(Grid):
         self._collect(timeout)
         return [self._early.pop(name) for name in names if name in self._early]
 
-    def _parts(self, messages: Iterable[Message]) -> dict[tuple[int, int, bool], list[Message]]:
-        """Messages that go to one shard with one model object, in order of node."""
-        parts: dict[tuple[int, int, bool], list[Message]] = {}
-        for message in sorted(messages, key=lambda m: m.metadata.dst_node_id):
-            client = message.metadata.dst_node_id - 1
-            if not 0 <= client < self.clients:
-                raise ValueError(f"there is no node {client + 1}; nodes are 1 to {self.clients}")
-            batched = self._has_batched and records.PROTOCOL in message.content
-            shared = id(message.content[records.MODEL]) if batched and records.MODEL in message.content else 0
-            key = (bisect_right(self._starts, client) - 1, shared, batched)
-            parts.setdefault(key, []).append(message)
-        self._shared: dict[int, Any] = {}
-        return parts
+    def _group(self, message: Message) -> _Group:
+        client = message.metadata.dst_node_id - 1
+        if not 0 <= client < self.clients:
+            raise ValueError(f"there is no node {client + 1}; nodes are 1 to {self.clients}")
+        batched = self._has_batched and records.PROTOCOL in message.content
+        model = id(message.content[records.MODEL]) if batched and records.MODEL in message.content else 0
+        return _Group(bisect_right(self._starts, client) - 1, model, batched)
 
-    def _submit(self, shard: int, members: list[Message], batched: bool) -> Any:
+    def _complete(self, group: _Group, members: list[Message], now: _Group, message: Message) -> bool:
+        """Whether a batched group can go; it is never cut inside a tile, where a neighbour might matter."""
+        if not group.batched or group != now:
+            return group.batched
+        tiles = [one.metadata.dst_node_id - 1 for one in (members[-1], message)]
+        return len(members) >= CHUNK and tiles[0] // self._tile != tiles[1] // self._tile
+
+    def _submit(self, group: _Group, members: list[Message], shared: dict[int, Any]) -> None:
         clients = [message.metadata.dst_node_id - 1 for message in members]
-        if not batched:
-            return self._pool.submit(shard, "call", list(zip(clients, members, strict=True)))
-        blocks = [records.read_block(message.content) for message in members]
-        model = members[0].content.get(records.MODEL)
-        return self._pool.submit(shard, "answer", self._share(model), clients, blocks)
-
-    def _share(self, model: Any) -> Any:
-        if not isinstance(model, ArrayRecord):
-            return None
-        if id(model) not in self._shared:
-            self._shared[id(model)] = self._pool.share(records.unpack_model(model).numpy())
-        return self._shared[id(model)]
+        if group.batched:
+            model = members[0].content.get(records.MODEL)
+            if isinstance(model, ArrayRecord) and group.model not in shared:
+                shared[group.model] = self._pool.share(records.unpack_model(model).numpy())
+            blocks = [records.read_block(message.content) for message in members]
+            handle = self._pool.submit(group.shard, "answer", shared.get(group.model), clients, blocks)
+        else:
+            handle = self._pool.submit(group.shard, "call", list(zip(clients, members, strict=True)))
+        self._pending.append((handle, members, group.batched))
 
     def _collect(self, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout

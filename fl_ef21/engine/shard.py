@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -47,7 +48,9 @@ class Shard:
         }  # fmt: skip
 
     def ready(self) -> bool:
-        """Answers once the shard has been built."""
+        """Answers once the shard has been built; what it holds by then is left out of garbage collections."""
+        gc.collect()
+        gc.freeze()
         return True
 
     def answer(
