@@ -7,7 +7,7 @@ from typing import Any
 
 from flwr.app import Error, Message
 from flwr.clientapp import ClientApp
-from flwr.serverapp import ServerApp
+from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run as Run
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -50,3 +50,10 @@ def simulate(server: ServerApp, client: ClientApp, nodes: int, backend: dict[str
         server_app=server,
         backend_config=backend,
     )
+
+
+def simulated(grid: Grid) -> bool:
+    """Whether this is the Grid of Flower's own simulation, which starts with all of its nodes."""
+    from flwr.superlink.grid import InMemoryGrid
+
+    return isinstance(grid, InMemoryGrid)

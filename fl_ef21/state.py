@@ -41,15 +41,15 @@ class Rows:
         return self.clients.index(client)
 
     def settle(self, row: int, held: Point) -> bool:
-        """Learn what the server holds: promote or drop what is staged. False where something is lacking."""
-        staged, self.staged[row] = self.staged[row], None
-        if staged == held:
+        """Learn what the server holds and promote what is staged, if it is that. False where something is lacking.
+
+        What is staged otherwise stays until the next `write`: a repeated instruction tells nothing of it.
+        """
+        if self.staged[row] == held:
+            self.staged[row] = None
             self.points[row] = held
             self.current[row] = 1 - self.current[row]
-        elif self.points[row] != held:
-            self.staged[row] = staged
-            return False
-        return True
+        return self.points[row] == held
 
     def read(self, rows: Sequence[int]) -> Any:
         """The committed state of these rows, as the method's state of (m, d) tensors that nobody may change."""
@@ -79,4 +79,4 @@ class Rows:
     def _run(rows: Sequence[int]) -> slice | None:
         """The rows as a slice, where they follow one another: then no vector is gathered."""
         first = rows[0]
-        return slice(first, first + len(rows)) if rows[-1] - first + 1 == len(rows) else None
+        return slice(first, first + len(rows)) if list(rows) == list(range(first, first + len(rows))) else None

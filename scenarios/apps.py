@@ -22,9 +22,10 @@ server = ServerApp()
 @server.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the scenario named in run-config on this Grid and leave a run folder where `out` says."""
-    out = str(context.run_config["out"]) or f"runs/{Path(_scenario(context)).stem}-{context.run_id}"
-    result = serve(_setup(_scenario(context)), grid, Path(out))
-    print(result.table().to_string(index=False), flush=True)
+    scenario = _scenario(context)
+    out = Path(str(context.run_config["out"]) or f"runs/{Path(scenario).stem}-{context.run_id}").resolve()
+    result = serve(_setup(scenario), grid, out, f"flwr run . --run-config 'scenario=\"{scenario}\"'")
+    print(f"{result.table().to_string(index=False)}\n\nthe run is in {out}", flush=True)
     if result.summary["status"] != "finished":
         raise RunFailed(f"the run ended as {result.summary['status']}; see {out}")
 

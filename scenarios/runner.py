@@ -17,7 +17,7 @@ from clients.flower import client_app, identity
 from clients.program import Program
 from fl_ef21.engine import RayGrid, Settings
 from fl_ef21.errors import InputError, choose
-from fl_ef21.flower_internals import simulate
+from fl_ef21.flower_internals import simulate, simulated
 from fl_ef21.store import Files, Memory
 from scenarios import report
 from scenarios.folder import refuse_used
@@ -30,6 +30,7 @@ from scenarios.schema import Scenario
 from scenarios.setup import Setup, device, prepare
 from scenarios.summary import summarise
 from scenarios.training import Outcome, Row, Tally, Training
+from strategies.flower import Silence
 
 
 class RunFailed(RuntimeError):
@@ -59,15 +60,29 @@ def run(
     return _conduct(Session(setup, Recorder(out, to_toml(resolved)), listener), execute, runtime, command)
 
 
-def serve(setup: Setup, grid: Grid, out: Path) -> Result:
-    """Run a scenario on a Grid that somebody else started, as a ServerApp does."""
+def serve(setup: Setup, grid: Grid, out: Path, command: str) -> Result:
+    """Run a scenario on a Grid that somebody else started, as a ServerApp does.
+
+    Raises: InputError where a simulation has too few or too many nodes; RunFailed.
+    """
+    _count(grid, setup.problem.clients)
 
     def execute(session: Session) -> None:
         with session.interrupt:
             session.train(grid)
 
     session = Session(setup, Recorder(out, to_toml(setup.scenario)), Silent())
-    return _conduct(session, execute, "flower", "flwr run .")
+    return _conduct(session, execute, "flower", command)
+
+
+def _count(grid: Grid, clients: int) -> None:
+    """Real nodes come when they like and are waited for; those of a simulation are registered as it starts."""
+    deadline = time.monotonic() + 5
+    while simulated(grid) and (nodes := len(list(grid.get_node_ids()))) != clients:
+        if nodes > clients or time.monotonic() > deadline:
+            advice = f"the scenario has {clients} clients; add --federation-config 'num-supernodes={clients}'"
+            raise InputError("num-supernodes", nodes, advice)
+        time.sleep(0.2)
 
 
 def _conduct(session: Session, execute: Callable[[Session], None], runtime: str, command: str | None) -> Result:
@@ -103,7 +118,10 @@ class Session:
         self._started = time.perf_counter()
         for number, label in enumerate(labels):
             training = Training(self.setup, number, self._nonce)
-            outcome = training.run(grid, self.interrupt, self.recorder.row, self._tell(number, label))
+            try:
+                outcome = training.run(grid, self.interrupt, self.recorder.row, self._tell(number, label))
+            except Silence as silence:  # the clients never enrolled
+                outcome = Outcome("failed", str(silence), training.tally, training.rows)
             self.outcomes.append((label, outcome))
             if outcome.status in ("interrupted", "failed") or self.interrupt.asked:
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from strategies.descent import Descent, Shapes
 from strategies.ledger import Ledger
 
 CLIENT_REASONS = ("block", "client", "source", "plan", "state", "model", "gradient", "value")
-FLOWERS_PREFIX = "\nException ClientAppException occurred. Message: "  # as its simulation wraps what a client raised
+FLOWERS_PREFIX = "\nException ClientAppException occurred. Message: "  # before a client's own words
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,8 @@ class Compressed(Strategy):
 
     def _open(self, message: Message) -> tuple[Block, bytes]:
         if message.has_error():
-            told = message.error.reason or ""
-            reason, _, detail = told.removeprefix(FLOWERS_PREFIX).partition(": ")
+            told = said(message.error.reason or "")
+            reason, _, detail = told.partition(": ")
             raise Refused(reason if reason in CLIENT_REASONS else "client raised", detail or told)
         block = self.ledger.accept(records.read_block(message.content))
         return block, records.read_payload(message.content)
@@ -188,7 +189,7 @@ class Compressed(Strategy):
             hello = [self._hello(node) for node in new]
             for reply in grid.send_and_receive(hello, timeout=patience) if hello else ():
                 if reply.has_error():
-                    first = first or reply.error.reason or ""
+                    first = first or said(reply.error.reason or "")
                     continue
                 asked.add(reply.metadata.src_node_id)
                 client = Block.unpack(records.read_block(reply.content)).client
@@ -252,6 +253,12 @@ class Compressed(Strategy):
         from logging import INFO, getLogger
 
         getLogger("flwr").log(INFO, "%s: %s with %r", self.plan.label, self.plan.method, self.plan.compressor)
+
+
+def said(reason: str) -> str:
+    """What a client itself raised, out of what Flower's runtimes wrap around it."""
+    inner = re.fullmatch(r"<class '.*?'>:<'(.*)'>", reason, re.DOTALL)
+    return (inner[1] if inner else reason).rpartition(FLOWERS_PREFIX)[2].strip()
 
 
 def round_half_up(number: float) -> int:

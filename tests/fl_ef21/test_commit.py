@@ -64,13 +64,22 @@ def test_what_is_staged_is_not_read_until_the_server_has_it() -> None:
     assert float(state.read([0, 2]).v.abs().max()) == 0
 
 
-def test_what_the_server_never_got_is_dropped() -> None:
+def test_what_the_server_never_got_is_dropped_by_the_next_step() -> None:
     state = rows()
     before = state.points[0]
     lost = staged(state, 0, 5.0, b"lost")
     assert state.settle(0, before)
     assert float(state.read([0]).v.abs().max()) == 0
+    staged(state, 0, 6.0, b"next")
     assert not state.settle(0, lost)
+
+
+def test_a_repeated_instruction_does_not_drop_what_it_led_to() -> None:
+    state = rows()
+    before = state.points[0]
+    point = staged(state, 0, 5.0, b"p")
+    assert state.settle(0, before) and state.settle(0, point)
+    assert float(state.read([0]).v.min()) == 5
 
 
 def test_a_server_that_holds_something_else_changes_nothing() -> None:

@@ -51,3 +51,11 @@ def test_a_commit_moves_the_point() -> None:
     before = server.points[2]
     server.commit(2, b"payload")
     assert server.points[2] == before.then(b"payload") and server.instruct(Kind.TRAIN, 2, 1).point.version == 1
+
+
+def test_what_a_client_raised_is_found_in_what_flower_wraps_around_it() -> None:
+    from strategies.flower import FLOWERS_PREFIX, said
+
+    assert said("gradient: not finite") == "gradient: not finite"
+    wrapped = f"<class 'ray.RayTaskError'>:<'traceback ...{FLOWERS_PREFIX}source: other code\n'>"
+    assert said(wrapped) == "source: other code"

@@ -1,7 +1,5 @@
 """The paper's point, measured: momentum is what lets EF21 live with small batches."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -14,7 +12,7 @@ pytestmark = pytest.mark.system
 
 
 def floor(method: str, n: int, seed: int) -> float:
-    """E|x|^2 = E|grad f|^2 over the second half of 4,000 steps on Theorem 1's problem, batch 1."""
+    """E|x|^2 = E|grad f|^2 over the second half of 3,000 steps on Theorem 1's problem, batch 1."""
     problem = problems.build(
         "theorem1",
         clients=n,
@@ -32,16 +30,16 @@ def floor(method: str, n: int, seed: int) -> float:
         lambda x, t: problem.gradients(x, ids, t),
         problem.x0(),
         n,
-        4000,
+        3000,
         gamma=0.02,
         eta=0.02,
         C=loop.topk(1),
     )
-    return float(torch.stack(xs[2000:]).square().sum(dim=1).mean())
+    return float(torch.stack(xs[1500:]).square().sum(dim=1).mean())
 
 
 def test_theorem_1_ef21_sgd_stops_improving_with_n_and_momentum_goes_on() -> None:
-    seeds, sizes = (0, 1, 2), (8, 64, 512)
+    seeds, sizes = (0, 1), (8, 64, 512)
     plain = {n: [floor("ef21-sgd", n, seed) for seed in seeds] for n in sizes}
     momentum = {n: [floor("ef21-sgdm", n, seed) for seed in seeds] for n in sizes}
     # eight times the clients: the best seed of the larger n is hardly below the worst of the smaller for EF21-SGD
@@ -50,3 +48,39 @@ def test_theorem_1_ef21_sgd_stops_improving_with_n_and_momentum_goes_on() -> Non
     assert max(momentum[64]) < min(momentum[8]) / 4
     assert max(momentum[512]) < min(momentum[64]) / 2
     assert max(momentum[512]) < min(plain[512]) / 10
+
+
+def tails(batch: int, rounds: int, seed: int, k: int, methods: list[dict[str, object]]) -> dict[str, float]:
+    """Mean of |grad f|^2 over the last fifth of the rounds; ten clients, digits sorted by label."""
+    result = scenarios.run(
+        Scenario.model_validate(
+            {
+                "name": "paper",
+                "seed": seed,
+                "rounds": rounds,
+                "partition": {"clients": 10, "scheme": "label-sorted"},
+                "model": {"name": "logistic-nonconvex", "regularizer": 1e-4},
+                "train": {"batch_size": batch},
+                "method": [method | {"compressor": "topk", "k": k} for method in methods],
+                "evaluate": {"every": rounds // 20, "audit": False},
+                "engine": {"actors": 0},
+            }
+        )
+    )
+    late = result.rounds[result.rounds["round"] > 0.8 * rounds]
+    assert late.groupby("method")["uplink_bytes"].max().nunique() == 1 or batch > 1  # equal bytes
+    return dict(late.groupby("method")["grad_norm_sq"].mean())
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_with_batch_1_ef21_sgd_stalls_and_momentum_does_not(seed: int) -> None:
+    got = tails(
+        1, 3000, seed, 1, [{"name": "ef21-sgd", "gamma": 0.25}, {"name": "ef21-sgdm", "gamma": 0.25, "eta": 0.03}]
+    )
+    assert got["ef21-sgd"] > 10 * got["ef21-sgdm"]
+
+
+def test_with_batch_128_momentum_ends_below_ef14_and_ef21_sgd() -> None:
+    methods: list[dict[str, object]] = [{"name": "ef14"}, {"name": "ef21-sgd"}, {"name": "ef21-sgdm", "eta": 0.3}]
+    got = tails(128, 2000, 0, 10, [method | {"gamma": 1.0} for method in methods])
+    assert got["ef21-sgdm"] < 0.6 * min(got["ef14"], got["ef21-sgd"])
