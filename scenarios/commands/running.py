@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -30,6 +31,7 @@ def run(scenario: str, out: Path | None, sets: Sequence[str], runtime: str, form
         resolved = load(scenario, sets)
         out = out or Path("runs") / f"{folder_name(resolved.name)}-{time.strftime('%Y%m%d-%H%M%S')}"
         refuse_used(out)
+        sys.path.append(os.getcwd())  # a user's module and loss, in the workers too; last, so that it hides nothing
         listener = listener_for(sys.stderr)
         listener.message("starting")
         from scenarios import runner  # seconds of imports, so only after the scenario has been read

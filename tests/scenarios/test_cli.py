@@ -256,3 +256,27 @@ def test_the_live_bar_shows_names_as_they_are(monkeypatch: pytest.MonkeyPatch) -
     listener.end()
     listener.end()
     assert "[x] ..." in stream.getvalue() and "[m]" in stream.getvalue() and "1,234 clients/s" in stream.getvalue()
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("actors", ["0", "2"])
+def test_a_model_in_the_current_folder_is_found_by_its_import_path(tmp_path: Path, actors: str) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import torch\n\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.a = torch.nn.Linear(64, 10)\n"
+        "    def forward(self, x):\n"
+        "        return self.a(x.flatten(1))\n"
+    )
+    (tmp_path / "s.toml").write_text(
+        'name = "mine"\nrounds = 2\n[partition]\nclients = 4\n[model]\nname = "mine:Net"\n'
+        '[[method]]\nname = "ef21-sgdm"\ngamma = 0.1\ncompressor = "sign"\n'
+    )
+    command = [str(Path(sys.executable).parent / "fl-ef21"), "run", "s.toml", "--out", "run"]
+    done = subprocess.run(
+        [*command, "--set", f"engine.actors={actors}"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "finished"
