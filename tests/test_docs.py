@@ -1,0 +1,166 @@
+"""What the documentation says of keys, defaults, messages, files and examples is so."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import scenarios
+from clients.ef21 import EF21SGDM
+from fl_ef21.types import ClientHalf
+from scenarios.loading import ScenarioError, gallery, load, parse
+from scenarios.results import COLUMNS, Result
+from scenarios.schema import COMPRESSORS, SECTIONS, Decay, Scenario
+from tests.small import ALL_METHODS, scenario
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXT = (ROOT / "docs" / "scenarios.md").read_text()
+TOP = set(Scenario.model_fields) - set(SECTIONS)
+OPTIONS = {option for options in COMPRESSORS.values() for option in options}
+
+
+def part(heading: str) -> str:
+    """What stands under a heading of docs/scenarios.md."""
+    return re.split(r"^## ", TEXT.split(f"\n## {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def table(text: str, header: str) -> dict[str, str]:
+    """First column, without its quotes, to second column of the table with this header."""
+    body = text.split(f"| {header} |", 1)[1].split("\n\n", 1)[0]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in body.split("\n")[2:]]
+    return {row[0].strip("` "): row[1].strip("|` ") for row in rows}
+
+
+def blocks(page: str, language: str) -> list[str]:
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(body) for _, body in found]
+
+
+def fields(section: str) -> dict[str, Any]:
+    return dict(SECTIONS[section].model_fields)
+
+
+def heading(section: str) -> str:
+    return "`[[method]]`" if section == "method" else f"`[{section}]`"
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_key_of_a_section_stands_in_its_table(section: str) -> None:
+    assert list(table(part(heading(section)), "key | default | meaning")) == list(fields(section))
+
+
+def test_every_key_outside_sections_and_of_a_schedule_stands_in_its_table() -> None:
+    assert set(table(part("Top level"), "key | default | meaning")) == TOP
+    falling = part("`[[method]]`").split("`eta` and `gamma` may be tables", 1)[1]
+    assert list(table(falling, "key | default | meaning")) == list(Decay.model_fields)
+
+
+@pytest.mark.parametrize("section", ["top", "decay", *SECTIONS])
+def test_the_defaults_are_those_of_the_schema(section: str) -> None:
+    if section == "top":
+        told, known = table(part("Top level"), "key | default | meaning"), dict(Scenario.model_fields)
+    elif section == "decay":
+        falling = part("`[[method]]`").split("`eta` and `gamma` may be tables", 1)[1]
+        told, known = table(falling, "key | default | meaning"), dict(Decay.model_fields)
+    else:
+        told, known = table(part(heading(section)), "key | default | meaning"), fields(section)
+    for key, said in told.items():
+        field = known[key]
+        if field.is_required():
+            assert said == "needed", key
+        elif (default := field.get_default(call_default_factory=True)) is None:
+            assert said == "–", key
+        elif (section, key) != ("engine", "actors"):  # depends on the machine
+            assert json.loads(said) == default and type(json.loads(said)) is type(default), key
+
+
+def test_every_compressor_stands_there_with_its_options() -> None:
+    told = table(part("`[[method]]`"), "compressor | options")
+    assert {name: set(re.findall(r"[a-z]+", said)) & OPTIONS for name, said in told.items()} == {
+        name: set(options) for name, options in COMPRESSORS.items()
+    }
+
+
+def test_the_mistakes_are_told_in_the_words_that_stand_there() -> None:
+    (wrong,) = blocks("docs/scenarios.md", "toml")
+    (told,) = blocks("docs/scenarios.md", "text")
+    with pytest.raises(ScenarioError) as caught:
+        parse(wrong)
+    assert str(caught.value).replace("scenario, line", "my.toml, line") == told.strip()
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("docs") / "run"
+    scenarios.run(scenario(rounds=2), out=out)
+    return out
+
+
+def test_the_run_folder_holds_the_files_that_stand_there(ran: Path) -> None:
+    assert set(table(part("The run folder"), "file |")) == {path.name for path in ran.iterdir()}
+
+
+def test_every_key_of_a_round_stands_there(ran: Path) -> None:
+    told = list(table(part("The run folder"), "key | unit |"))
+    lines = [json.loads(line) for line in (ran / "rounds.jsonl").read_text().splitlines()]
+    assert told == list(COLUMNS) and all(list(line) == told for line in lines)
+
+
+@pytest.mark.parametrize("path", gallery().values(), ids=lambda p: p.stem)
+def test_every_scenario_that_comes_along_loads(path: Path) -> None:
+    assert load(path).method
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)", page.read_text())
+    assert [t for t in targets if not t.startswith("http") and not (page.parent / t).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_files_that_are_named_exist(page: Path) -> None:
+    named = re.findall(r"`((?:fl_ef21|clients|strategies|scenarios|tests|docs|benchmarks)/[\w./-]+)`", page.read_text())
+    invented = {"clients/econtrol.py", "tests/clients/test_econtrol.py", "fl_ef21/compressors/yours.py"}
+    assert [name for name in named if name not in invented and not (ROOT / name).exists()] == []
+
+
+def test_the_scenario_in_the_readme_loads() -> None:
+    (text,) = blocks("README.md", "toml")
+    assert parse(text).name == tomllib.loads(text)["name"]
+
+
+def test_the_new_method_of_the_page_passes_the_tests_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, tests, _ = blocks("docs/new-method.md", "python")
+    module = ModuleType("clients.econtrol")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(method, vars(module))
+    half: ClientHalf[Any] = module.EControl(eta=0.1)
+    assert (half.server, half.dense_start) == (EF21SGDM.server, EF21SGDM.dense_start)
+    space: dict[str, Any] = {"__name__": "test_econtrol"}
+    exec(tests, space)
+    cases = [call for name, call in space.items() if name.startswith("test_")]
+    assert len(cases) == 2
+    for case in cases:
+        case()
+
+
+@pytest.mark.system
+def test_actors_that_share_the_clients_give_the_same_numbers_bitwise() -> None:
+    """40 clients are three tiles, so three actors hold some each."""
+
+    def measured(actors: int) -> Any:
+        changes = {"partition": {"clients": 40}, "train": {"participation": 0.6}}
+        result: Result = scenarios.run(scenario(method=ALL_METHODS, engine={"actors": actors}, **changes))
+        return result.rounds.drop(columns="wall_seconds")
+
+    alone = measured(0)
+    assert all(measured(actors).equals(alone) for actors in (2, 3))
