@@ -23,6 +23,8 @@ MEASURED = [
     "rejected",
 ]
 
+SEVERAL_TILES = {"clients": 80}  # a shard holds whole tiles of 16, so fewer clients would all lie in one actor
+
 
 def measured(result: Result) -> DataFrame:
     return result.rounds[["method", "round", *MEASURED]]
@@ -30,13 +32,15 @@ def measured(result: Result) -> DataFrame:
 
 @pytest.fixture(scope="module")
 def in_process() -> Result:
-    return scenarios.run(scenario(method=ALL_METHODS))
+    return scenarios.run(scenario(method=ALL_METHODS, partition=SEVERAL_TILES))
 
 
 @pytest.mark.system
 @pytest.mark.parametrize("actors", [1, 2, 5])
 def test_any_number_of_actors_gives_the_same_numbers_bitwise(in_process: Result, actors: int) -> None:
-    spread = scenarios.run(scenario(method=ALL_METHODS, engine={"actors": actors, "cpus_per_actor": 0.5}))
+    spread = scenarios.run(
+        scenario(method=ALL_METHODS, partition=SEVERAL_TILES, engine={"actors": actors, "cpus_per_actor": 0.5})
+    )
     assert measured(spread).equals(measured(in_process))
 
 
