@@ -57,7 +57,7 @@ def run(
     listener = listener or Silent()
     listener.message("loading data and checking the scenario")
     setup = prepare(resolved)
-    return _conduct(Session(setup, Recorder(out, to_toml(resolved)), listener), execute, runtime, command)
+    return _conduct(Session(setup, out, listener), execute, runtime, command)
 
 
 def serve(setup: Setup, grid: Grid, out: Path, command: str) -> Result:
@@ -71,8 +71,7 @@ def serve(setup: Setup, grid: Grid, out: Path, command: str) -> Result:
         with session.interrupt:
             session.train(grid)
 
-    session = Session(setup, Recorder(out, to_toml(setup.scenario)), Silent())
-    return _conduct(session, execute, "flower", command)
+    return _conduct(Session(setup, out, Silent()), execute, "flower", command)
 
 
 def _count(grid: Grid, clients: int) -> None:
@@ -86,15 +85,16 @@ def _count(grid: Grid, clients: int) -> None:
 
 
 def _conduct(session: Session, execute: Callable[[Session], None], runtime: str, command: str | None) -> Result:
-    out = session.recorder.folder
+    out = session.out
     try:
         execute(session)
     finally:
         session.listener.end()
-        seconds = time.perf_counter() - session.began
-        command = command or f"fl-ef21 run {out / 'scenario.toml'}"
-        session.recorder.close(summarise(session.setup, runtime, command, session.outcomes, seconds))
-        report.write(out)
+        if session.recorder is not None:
+            seconds = time.perf_counter() - session.began
+            command = command or f"fl-ef21 run {out / 'scenario.toml'}"
+            session.recorder.close(summarise(session.setup, runtime, command, session.outcomes, seconds))
+            report.write(out)
     failed = [f"{label}: {outcome.reason}" for label, outcome in session.outcomes if outcome.status == "failed"]
     if failed:
         raise RunFailed("; ".join(failed) + f" (what was measured is in {out})")
@@ -102,10 +102,16 @@ def _conduct(session: Session, execute: Callable[[Session], None], runtime: str,
 
 
 class Session:
-    """The methods of one run, one after another on one Grid."""
+    """The methods of one run, one after another on one Grid.
 
-    def __init__(self, setup: Setup, recorder: Recorder, listener: Listener) -> None:
-        self.setup, self.recorder, self.listener = setup, recorder, listener
+    Attributes:
+      recorder: writes the run folder `out`; None until there is a Grid to train on, so that what cannot start
+        leaves nothing behind.
+    """
+
+    def __init__(self, setup: Setup, out: Path, listener: Listener) -> None:
+        self.setup, self.out, self.listener = setup, out, listener
+        self.recorder: Recorder | None = None
         self.outcomes: list[tuple[str, Outcome]] = []
         self.interrupt = Interrupt()
         self.began = time.perf_counter()
@@ -114,6 +120,7 @@ class Session:
     def train(self, grid: Grid) -> None:
         """All methods; stops early at Ctrl-C or where no client can be used."""
         scenario, labels = self.setup.scenario, [plan.label for plan in self.setup.plans]
+        self.recorder = Recorder(self.out, to_toml(scenario))
         self.listener.start(Plan(scenario.name, labels, scenario.rounds, scenario.partition.clients))
         self._started = time.perf_counter()
         for number, label in enumerate(labels):
@@ -150,7 +157,7 @@ def _resident(session: Session) -> None:
     session.listener.message("starting Ray" if settings.actors else "computing in this process")
 
     def shard(clients: range) -> Program:
-        return setup.program(clients, Memory(clients, where), where)
+        return setup.program(clients, Memory(clients, where))
 
     with (
         session.interrupt,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from fl_ef21.types import Problem
 from scenarios.loading import to_toml
 from scenarios.schema import Engine, Method, Scenario
 from strategies.descent import Descent
-from strategies.flower import Compressed
+from strategies.flower import CompressedStrategy
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 COMPRESSOR_KEYS = (
@@ -30,6 +31,7 @@ COMPRESSOR_KEYS = (
 )  # fmt: skip
 TILE_BYTES = 4 << 20  # one array of a tile, so that a tile's few arrays stay in the cache
 TILE_MOST = 16
+TILES_LEAST = 8  # so that few clients, too, spread over the actors
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,19 @@ class Setup:
 
     @property
     def tile(self) -> int:
-        """Clients computed together: a function of d alone, so that no result depends on the actors."""
-        itemsize = self.plans[0].dtype.itemsize
-        return max(1, min(TILE_MOST, TILE_BYTES // (self.problem.dim * itemsize)))
+        """Clients computed together: a function of n and d alone, so that no result depends on the actors."""
+        fit = TILE_BYTES // (self.problem.dim * self.plans[0].dtype.itemsize)
+        spread = math.ceil(self.problem.clients / TILES_LEAST)
+        return max(1, min(TILE_MOST, fit, spread))
 
-    def program(self, clients: range, store: Store, device: str = "cpu") -> Program:
+    def program(self, clients: range, store: Store) -> Program:
         """The client side for some of the clients."""
         return Program(self.problem.shard(clients), self.plans, store, self.source, self.tile)
 
-    def strategy(self, number: int, run: bytes) -> Compressed:
+    def strategy(self, number: int, run: bytes) -> CompressedStrategy:
         """The server side of one method, at its start. `run` tells runs of one scenario apart."""
         plan, method = self.plans[number], self.scenario.method[number]
-        return Compressed(
+        return CompressedStrategy(
             plan, METHODS[plan.method], number=number, x=self.problem.x0(), shapes=self.problem.shapes,
             weights=self.problem.weights, participation=self.scenario.train.participation,
             optimizer=method.optimizer, optimizer_args=method.optimizer_args, source=self.source, run=run,
@@ -93,8 +96,13 @@ def _shared_text(scenario: Scenario) -> str:
 
 
 def device(scenario: Scenario) -> str:
-    """Where clients compute: a GPU if the scenario gives actors a share of one."""
-    return "cuda" if scenario.engine.gpus_per_actor > 0 and torch.cuda.is_available() else "cpu"
+    """Where clients compute: a GPU if the scenario gives actors a share of one. Raises: InputError without one."""
+    share = scenario.engine.gpus_per_actor
+    if share == 0:
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise InputError("engine.gpus_per_actor", share, "this machine has no GPU; use 0 to compute on the CPU")
+    return "cuda"
 
 
 def _split(scenario: Scenario) -> tuple[Dataset, Sequence[np.ndarray]]:

@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 
 from scenarios.interrupt import Interrupt
 from scenarios.setup import Setup
-from strategies.flower import Compressed, Round, Silence
+from strategies.flower import CompressedStrategy, Round, Silence
 
 Row = dict[str, Any]
 
@@ -55,7 +55,7 @@ class Training:
 
     def __init__(self, setup: Setup, number: int, run: bytes) -> None:
         self.setup, self.label = setup, setup.plans[number].label
-        self.strategy: Compressed = setup.strategy(number, run)
+        self.strategy: CompressedStrategy = setup.strategy(number, run)
         self.tally, self.rows = Tally(), list[Row]()
 
     def run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections import Counter
@@ -53,7 +54,7 @@ class Silence(RuntimeError):
     """A round in which no client could be used."""
 
 
-class Compressed(Strategy):
+class CompressedStrategy(Strategy):
     """A Flower strategy that steps a model by what compressed messages add up to.
 
     Attributes:
@@ -250,9 +251,7 @@ class Compressed(Strategy):
 
     def summary(self) -> None:
         """One line to Flower's log."""
-        from logging import INFO, getLogger
-
-        getLogger("flwr").log(INFO, "%s: %s with %r", self.plan.label, self.plan.method, self.plan.compressor)
+        logging.getLogger("flwr").info("%s: %s with %r", self.plan.label, self.plan.method, self.plan.compressor)
 
 
 def said(reason: str) -> str:

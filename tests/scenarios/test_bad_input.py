@@ -141,3 +141,14 @@ def test_the_interrupted_run_keeps_what_it_has(tmp_path: Path, monkeypatch: pyte
     result = scenarios.run(scenario(rounds=500, method=ALL_METHODS), out=tmp_path / "run", listener=Impatient())
     assert result.summary["status"] == "interrupted" and len(result.summary["methods"]) == 1
     assert result.rounds["round"].iloc[-1] == 5 and (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.parametrize("actors", [0, 2])
+def test_a_share_of_a_gpu_on_a_machine_without_one_leaves_nothing_behind(actors: int, tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(InputError, match=r"engine\.gpus_per_actor = 0\.25.*use 0"):
+        scenarios.run(scenario(engine={"actors": actors, "gpus_per_actor": 0.25}), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -25,7 +25,7 @@ from fl_ef21.state import Rows
 from fl_ef21.store import Files, Memory
 from scenarios.setup import Setup, prepare
 from strategies import SERVERS
-from strategies.flower import Compressed, Round, Silence
+from strategies.flower import CompressedStrategy, Round, Silence
 from strategies.ledger import Ledger
 from tests.faulty_grid import FAULTS, LOSSES, Expected, Fault, FaultyGrid, Turn
 from tests.small import scenario
@@ -85,7 +85,7 @@ def grid_of(setup: Setup, turns: tuple[Turn, ...]) -> FaultyGrid:
     return FaultyGrid(N, lambda: setup.program(range(N), store), turns)
 
 
-def train(strategy: Compressed, grid: FaultyGrid) -> Iterator[Round]:
+def train(strategy: CompressedStrategy, grid: FaultyGrid) -> Iterator[Round]:
     """The rounds as Flower drives them; one in which nobody is heard is followed by the next."""
     arrays = records.pack_model(strategy.descent.x)
     for number in range(1, ROUNDS + 1):
@@ -94,7 +94,7 @@ def train(strategy: Compressed, grid: FaultyGrid) -> Iterator[Round]:
         yield strategy._last
 
 
-def trained(setup: Setup, grid: FaultyGrid) -> tuple[Compressed, list[Round]]:
+def trained(setup: Setup, grid: FaultyGrid) -> tuple[CompressedStrategy, list[Round]]:
     strategy = setup.strategy(0, b"run")
     return strategy, list(train(strategy, grid))
 
@@ -283,13 +283,13 @@ def server_takes_whatever_comes(patch: pytest.MonkeyPatch) -> None:
 
 
 def server_believes_it_holds_what_it_refused(patch: pytest.MonkeyPatch) -> None:
-    add_up = Compressed._sum
+    add_up = CompressedStrategy._sum
 
-    def believe(self: Compressed, heard: list[tuple[Block, bytes]]) -> Any:
+    def believe(self: CompressedStrategy, heard: list[tuple[Block, bytes]]) -> Any:
         c, _, refused = add_up(self, heard)
         return c, heard, refused
 
-    patch.setattr(Compressed, "_sum", believe)
+    patch.setattr(CompressedStrategy, "_sum", believe)
 
 
 def client_follows_old_instructions(patch: pytest.MonkeyPatch) -> None:
