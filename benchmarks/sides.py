@@ -14,7 +14,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import torch
 
-from benchmarks.cases import ETA, FRACTION, GAMMA, Case, cases, simple_gradient
+from benchmarks.cases import ETA, FRACTION, GAMMA, Case, cases
 from fl_ef21.engine import RayGrid, Settings
 from fl_ef21.store import Memory
 
@@ -65,65 +65,22 @@ def bare(case: Case) -> dict[str, Any]:
 
 def flower(case: Case) -> dict[str, Any]:
     """Flower's simulation runtime, v and g in the client's context, one array pair a reply."""
-    from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
-    from flwr.clientapp import ClientApp
+    from flwr.app import Context
     from flwr.serverapp import Grid, ServerApp
 
+    from benchmarks import rival
     from fl_ef21.flower_internals import simulate
 
-    name, clients = case.name, case.scenario.partition.clients
-    client, server, times = ClientApp(), ServerApp(), list[float]()
-
-    @client.train()
-    def train(message: Message, context: Context) -> Message:
-        d, gradient = _cached(name)
-        x = torch.from_numpy(message.content.array_records["x"]["x"].numpy().copy())
-        q = gradient(x, int(context.node_config["partition-id"]), message.content.config_records["c"]["round"])
-        if "s" in context.state:
-            kept = context.state.array_records["s"]
-            v, g = (torch.from_numpy(kept[one].numpy().copy()) for one in "vg")
-        else:
-            v, g = torch.zeros(d), torch.zeros(d)
-        v.lerp_(q, ETA)
-        index = (v - g).abs().topk(max(1, round(FRACTION * d)), sorted=False).indices
-        value = (v - g)[index]
-        g[index] += value
-        context.state["s"] = ArrayRecord({"v": Array(v.numpy()), "g": Array(g.numpy())})
-        out = ArrayRecord({"i": Array(index.to(torch.int32).numpy()), "c": Array(value.numpy())})
-        return Message(RecordDict({"r": out}), reply_to=message)
+    server, times = ServerApp(), list[float]()
 
     @server.main()
     def main(grid: Grid, context: Context) -> None:
-        from flwr.app import ConfigRecord
+        times.extend(rival.serve(grid, case))
 
-        while len(nodes := list(grid.get_node_ids())) < clients:
-            time.sleep(0.1)
-        d, _ = _cached(name)
-        x, g = torch.zeros(d), torch.zeros(d)
-        for t in range(1, case.flower_rounds + 2):
-            began = time.perf_counter()
-            record, config = ArrayRecord({"x": Array(x.numpy())}), ConfigRecord({"round": t})
-            asked = [Message(RecordDict({"x": record, "c": config}), node, "train") for node in nodes]
-            for reply in grid.send_and_receive(asked):
-                r = reply.content.array_records["r"]
-                index = torch.from_numpy(r["i"].numpy().copy()).to(torch.int64)
-                g.index_add_(0, index, torch.from_numpy(r["c"].numpy().copy()), alpha=1 / clients)
-            x = x - GAMMA * g
-            times.append(time.perf_counter() - began)
-
+    clients = case.scenario.partition.clients
     options = {"num_cpus": 2, "include_dashboard": False, "log_to_driver": False}
-    simulate(server, client, clients, {"init_args": options, "client_resources": {"num_cpus": 1, "num_gpus": 0}})
+    simulate(server, rival.client, clients, {"init_args": options, "client_resources": {"num_cpus": 1, "num_gpus": 0}})
     return _report(clients, times[1:])
-
-
-_kept: dict[str, Any] = {}
-
-
-def _cached(name: str) -> Any:
-    if name not in _kept:
-        torch.set_num_threads(1)
-        _kept[name] = simple_gradient(next(case for case in cases(True) if case.name == name))
-    return _kept[name]
 
 
 def _report(clients: int, times: list[float]) -> dict[str, Any]:
