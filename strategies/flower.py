@@ -22,6 +22,7 @@ from fl_ef21.commit import Block, Kind
 from fl_ef21.errors import Refused
 from fl_ef21.messages import whole
 from fl_ef21.plan import Plan
+from fl_ef21.threads import computing_with
 from fl_ef21.types import ClientHalf
 from strategies import SERVERS
 from strategies.descent import Descent, Shapes
@@ -134,7 +135,8 @@ class CompressedStrategy(Strategy):
                 refused[why.reason] += 1
                 first = first or str(why)
         heard.sort(key=lambda one: one[0].client)
-        c, used, bad = self._sum(heard)
+        with computing_with(1):
+            c, used, bad = self._sum(heard)
         for one in bad:
             refused[one.reason] += 1
             first = first or str(one)

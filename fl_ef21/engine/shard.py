@@ -6,8 +6,7 @@ import ctypes
 import gc
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from fl_ef21.errors import Refused
 from fl_ef21.flower_internals import CLIENT_RAISED, error_reply
+from fl_ef21.threads import computing_with
 
 
 class Batched(Protocol):
@@ -76,19 +76,6 @@ class Shard:
             except Exception as error:  # a user's app may raise anything
                 replies.append(error_reply(message, CLIENT_RAISED, _tell(error)))
         return replies
-
-
-@contextmanager
-def computing_with(threads: int) -> Iterator[None]:
-    """A fixed number of threads, on which the last bit of a matrix product may depend."""
-    before = torch.get_num_threads()
-    if before != threads:
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        if before != threads:
-            torch.set_num_threads(before)
 
 
 @cache
