@@ -15,6 +15,8 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
+from fl_ef21.kernels import splitmix
+
 
 def _signed(word: int) -> int:
     return word - (1 << 64) if word >= 1 << 63 else word
@@ -46,6 +48,8 @@ def _prefix(seed: int, purpose: str, round: int) -> int:
 
 def keys(seed: int, purpose: str, clients: Tensor, round: int) -> Tensor:
     """One key per client: (n,) int64 from client ids (n,) int64, on their device."""
+    if clients.device.type == "cpu":
+        return torch.from_numpy(splitmix.keys(clients.to(torch.int64).numpy(), _prefix(seed, purpose, round)))
     return _mix((clients.to(torch.int64) ^ _prefix(seed, purpose, round)) + _GAMMA)
 
 
@@ -76,6 +80,8 @@ def normal(key: Tensor, count: int) -> Tensor:
 
 def below(key: Tensor, count: int, sizes: Tensor) -> Tensor:
     """(n, count) int64, row i uniform on 0 .. sizes[i] - 1, with replacement. sizes (n,), each < 2^32."""
+    if key.device.type == "cpu":
+        return torch.from_numpy(splitmix.below(key.numpy(), count, sizes.to(torch.int64).numpy()))
     return (uniform(key, count) * sizes[:, None]).to(torch.int64)
 
 

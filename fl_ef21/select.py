@@ -8,7 +8,7 @@ than k coordinates reach its floor, the whole row does. On other devices torch o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,11 +19,40 @@ Array = np.ndarray[Any, Any]
 
 # The integer of the same width, its largest value, its bits below the first digit, the bits of infinity.
 _FORMATS = {
-    torch.float32: (np.int32, (1 << 31) - 1, 20, 0x7F800000),
-    torch.float64: (np.int64, (1 << 63) - 1, 51, 0x7FF << 52),
+    np.dtype(np.float32): (np.int32, (1 << 31) - 1, 20, 0x7F800000),
+    np.dtype(np.float64): (np.int64, (1 << 63) - 1, 51, 0x7FF << 52),
 }
 _DIGIT = 8  # bits per further digit
-_SAMPLE = 2048  # a row is sampled by a stride that leaves about so many coordinates
+_SAMPLE = 2048  # a long row is sampled by a stride that leaves about so many coordinates,
+_STRIDE = 9  # at least this one where the row is
+_LONG = 1024
+_BLOCK = 8  # coordinates that are passed over together where none of them reaches the floor
+
+
+class Scratch(NamedTuple):
+    """Room to select in rows of one length: what is overwritten by every row, and the row format's constants."""
+
+    hist: Array
+    peak: Array
+    at: Array
+    size: Array
+    work: Array
+    most: int
+    low: int
+    infinity: int
+
+
+def scratch(d: int, dtype: np.dtype[Any]) -> Scratch:
+    """For rows of d float32 or float64 numbers."""
+    integer, most, low, infinity = _FORMATS[dtype]
+    hist = np.empty((most >> low) + 1, dtype=np.int64)
+    peak, at = np.empty(d // _BLOCK, integer), np.empty(d, np.int64)
+    return Scratch(hist, peak, at, np.empty(d, integer), np.empty(d, integer), most, low, infinity)
+
+
+def bits(u: Array) -> Array:
+    """The same memory read as integers, as `largest` takes it."""
+    return u.view(_FORMATS[u.dtype][0])
 
 
 def topk(u: Tensor, k: int) -> Tensor:
@@ -41,14 +70,13 @@ def topk(u: Tensor, k: int) -> Tensor:
     """
     if not 0 <= k <= u.shape[1]:
         raise ValueError(f"k must lie in 0 .. {u.shape[1]}, got {k}")
-    if u.dtype not in _FORMATS:
+    if u.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"u must be float32 or float64, got {u.dtype}")
     if u.device.type != "cpu" or k == 0:
         return _topk_torch(u.detach(), k)
-    integer, most, low, infinity = _FORMATS[u.dtype]
     out = np.empty((len(u), k), dtype=np.int64)
-    bits = u.detach().contiguous().numpy().view(integer)
-    if not _rows(bits, k, most, low, infinity, out):
+    rows = u.detach().contiguous().numpy()
+    if not _rows(bits(rows), scratch(u.shape[1], rows.dtype), out):
         raise ValueError("u holds a NaN")
     return torch.from_numpy(out)
 
@@ -80,10 +108,22 @@ def _floor_loop(row: Array, stride: int, target: int, low: int, hist: Array) -> 
     return bucket << low
 
 
-def _gather_loop(row: Array, floor: int, most: int, at: Array, size: Array) -> int:
+def _gather_loop(row: Array, floor: int, most: int, peak: Array, at: Array, size: Array) -> int:
     """Puts the magnitudes >= floor into `size`, their coordinates into `at`, and says how many."""
+    for block in range(peak.size):
+        top = row[block * _BLOCK] & most
+        for j in range(block * _BLOCK + 1, (block + 1) * _BLOCK):
+            top = max(top, row[j] & most)
+        peak[block] = top
     m = 0
-    for j in range(row.size):
+    for block in range(peak.size):
+        if peak[block] >= floor:
+            for j in range(block * _BLOCK, (block + 1) * _BLOCK):
+                a = row[j] & most
+                at[m] = j
+                size[m] = a
+                m += a >= floor
+    for j in range(peak.size * _BLOCK, row.size):
         a = row[j] & most
         at[m] = j
         size[m] = a
@@ -118,31 +158,40 @@ _gather = njit(nogil=True, cache=True)(_gather_loop)
 _kth = njit(nogil=True, cache=True)(_kth_loop)
 
 
-def _rows_loop(bits: Array, k: int, most: int, low: int, infinity: int, out: Array) -> bool:
-    """Fills `out` (n, k) from the bits (n, d) of the numbers, k >= 1; False at the first NaN."""
-    d = bits.shape[1]
-    hist = np.empty((most >> low) + 1, dtype=np.int64)
-    at, size, work = np.empty(d, np.int64), np.empty(d, bits.dtype), np.empty(d, bits.dtype)
-    stride = max(1, d // _SAMPLE) | 1  # odd: layer widths are mostly even
+def _largest_loop(row: Array, k: int, scratch: Scratch, out: Array) -> bool:
+    """Fills `out` (k,) from the bits (d,) of the numbers, 1 <= k <= d; False where one that counts is a NaN."""
+    hist, peak, at, size, work, most, low, infinity = scratch
+    d = row.size
+    stride = max(_STRIDE, d // _SAMPLE) | 1 if d >= _LONG else 1  # odd: layer widths are mostly even
     share = k / stride
     target = k if stride == 1 else int(share + 4 * np.sqrt(share)) + 8
-    for i in range(len(bits)):
-        m = _gather(bits[i], _floor(bits[i], stride, target, low, hist), most, at, size)
-        if m < k:  # the sample misled
-            m = _gather(bits[i], _floor(bits[i], 1, k, low, hist), most, at, size)
-        work[:m] = size[:m]
-        least = _kth(work, m, k, low, hist)
-        room, filled = k, 0
-        for j in range(m):
-            if size[j] > infinity:
-                return False
-            room -= size[j] > least
-        for j in range(m):
-            if size[j] > least or (size[j] == least and room > 0):
-                room -= size[j] == least
-                out[i, filled] = at[j]
-                filled += 1
+    m = _gather(row, _floor(row, stride, target, low, hist), most, peak, at, size)
+    if m < k:  # the sample misled
+        m = _gather(row, _floor(row, 1, k, low, hist), most, peak, at, size)
+    work[:m] = size[:m]
+    least = _kth(work, m, k, low, hist)
+    room, filled = k, 0
+    for j in range(m):
+        if size[j] > infinity:
+            return False
+        room -= size[j] > least
+    for j in range(m):
+        if size[j] > least or (size[j] == least and room > 0):
+            room -= size[j] == least
+            out[filled] = at[j]
+            filled += 1
     return True
+
+
+largest = njit(nogil=True, cache=True)(_largest_loop)
+
+
+def _rows_loop(bits: Array, scratch: Scratch, out: Array) -> bool:
+    """`largest` of every row: fills `out` (n, k) from bits (n, d), False where a row holds a NaN."""
+    sound = True
+    for i in range(len(bits)):
+        sound &= largest(bits[i], out.shape[1], scratch, out[i])
+    return sound
 
 
 _rows = njit(nogil=True, cache=True)(_rows_loop)

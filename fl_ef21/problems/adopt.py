@@ -53,7 +53,7 @@ def settle(name: str, model: Module, per_client: str, device: torch.device, feat
         batched = replace(model, batched=True)
         labels = torch.zeros(len(features), dtype=torch.int64)
         try:
-            batched.gradients(model.start.to(features), features[None], labels[None])
+            batched.gradients(model.start.to(features), features, labels, torch.arange(len(features))[None])
             model = batched
         except Exception as error:
             why = str(error).strip().partition("\n")[0]
@@ -90,6 +90,11 @@ def _check_outputs(name: str, model: Module, features: Tensor, labels: Tensor) -
     if not isinstance(value, Tensor) or value.ndim != 0:
         raise InputError("model.loss", model.loss.name, "must return a scalar tensor")
     x = model.start.to(features)
-    attempt("model.name", name, "has no gradient", lambda: model.gradients(x, features[None], labels[None]))
+    attempt(
+        "model.name",
+        name,
+        "has no gradient",
+        lambda: model.gradients(x, features, labels, torch.arange(len(labels))[None]),
+    )
     what, s = "fails in float64, in which f is measured", torch.ones(len(labels), dtype=torch.float64)
     attempt("model.name", name, what, lambda: model.weighted(x.double(), features.double(), labels, s)[0])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from fl_ef21.problems.losses import Loss
-from fl_ef21.problems.sampled import Shapes
+from fl_ef21.problems.sampled import Shapes, gather
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +31,8 @@ class Module:
     start: Tensor
     batched: bool
 
-    def gradients(self, x: Tensor, features: Tensor, labels: Tensor) -> Tensor:
-        return (self._vmapped if self.batched else self._looped)(x, features, labels)
+    def gradients(self, x: Tensor, features: Tensor, labels: Tensor, samples: Tensor) -> Tensor:
+        return (self._vmapped if self.batched else self._looped)(x, *gather(features, labels, samples))
 
     def _vmapped(self, x: Tensor, features: Tensor, labels: Tensor) -> Tensor:
         def loss(p: dict[str, Tensor], a: Tensor, y: Tensor) -> Tensor:

@@ -36,8 +36,8 @@ class Model(Protocol):
         """(d,), on the CPU."""
         ...
 
-    def gradients(self, x: Tensor, features: Tensor, labels: Tensor) -> Tensor:
-        """(n, d): per row, of the mean loss over its B samples. features (n, B, *shape), labels (n, B)."""
+    def gradients(self, x: Tensor, features: Tensor, labels: Tensor, samples: Tensor) -> Tensor:
+        """(n, d): per row of samples (n, B), of the mean loss over these of the features (M, *shape), labels (M,)."""
         ...
 
     def weighted(self, x: Tensor, features: Tensor, labels: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,19 +115,17 @@ class Sampled:
         n, B = samples.shape
         most = self._samples(_TILE)
         if n * B <= most:
-            return self._piece(x, samples)
+            return self._on(x, samples)
         if most >= B:
-            return torch.cat([self._piece(x, samples[i : i + m]) for i, m in _spans(n, most // B)])
+            return torch.cat([self._on(x, samples[i : i + m]) for i, m in _spans(n, most // B)])
         out = x.new_zeros(n, len(x))
         for i in range(n):
             for j, m in _spans(B, most):
-                out[i] += self._piece(x, samples[i : i + 1, j : j + m])[0] * (m / B)
+                out[i] += self._on(x, samples[i : i + 1, j : j + m])[0] * (m / B)
         return out
 
-    def _piece(self, x: Tensor, samples: Tensor) -> Tensor:
-        flat = samples.reshape(-1)
-        features = self.features.index_select(0, flat).view(*samples.shape, *self.features.shape[1:])
-        return self.model.gradients(x, features, self.labels.index_select(0, flat).view(samples.shape))
+    def _on(self, x: Tensor, samples: Tensor) -> Tensor:
+        return self.model.gradients(x, self.features, self.labels, samples)
 
     def _samples(self, numbers: int) -> int:
         return max(1, numbers // math.prod(self.features.shape[1:]))
@@ -170,6 +168,13 @@ class Sampled:
             first=torch.zeros_like(self.first).index_copy_(0, ids, new),
             sizes=torch.zeros_like(self.sizes).index_copy_(0, ids, m),
         )
+
+
+def gather(features: Tensor, labels: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows `samples` (n, B) of features (M, *shape) and labels (M,): (n, B, *shape) and (n, B)."""
+    flat = samples.reshape(-1)  # index_select, because indexing is three times slower
+    picked = features.index_select(0, flat).view(*samples.shape, *features.shape[1:])
+    return picked, labels.index_select(0, flat).view(samples.shape)
 
 
 def _spans(total: int, most: int) -> list[tuple[int, int]]:

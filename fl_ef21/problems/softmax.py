@@ -6,7 +6,8 @@ With samples a_k, labels y_k and x = (W, b), W (classes, features), b (classes) 
     R    = (softmax(W A^T + b) - onehot(y)) / B           (classes, B)
     dW   = R A,   db = R 1
 
-Each client has products of its own, so on one thread its gradient is bitwise the same in every tile.
+Each client has products of its own, so on one thread its gradient is bitwise the same in every tile: on the CPU by
+`fl_ef21.kernels.softmax`, elsewhere by batched products.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fl_ef21.problems.sampled import Shapes
+from fl_ef21.kernels import softmax as kernel
+from fl_ef21.problems.sampled import Shapes, gather
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,21 @@ class Softmax:
         size = self.classes * self.features
         return x[:size].view(self.classes, self.features), x[size:] if self.bias else None
 
-    def gradients(self, x: Tensor, features: Tensor, labels: Tensor) -> Tensor:
+    def gradients(self, x: Tensor, features: Tensor, labels: Tensor, samples: Tensor) -> Tensor:
+        if x.device.type == "cpu":
+            rows = (x[None].numpy(), self.bias, features.flatten(1).numpy(), labels.numpy(), samples.numpy())
+            return torch.from_numpy(kernel.gradients(*rows, self.classes))
+        return self._batched(x, *gather(features, labels, samples))
+
+    def _batched(self, x: Tensor, features: Tensor, labels: Tensor) -> Tensor:
         n, B = labels.shape
-        if n == B == 1:  # torch multiplies a single vector by another routine, which rounds differently
-            return self.gradients(x, features.expand(2, *features.shape[1:]), labels.expand(2, 1))[:1]
         W, b = self._split(x)
         A = features.flatten(2)
         R = torch.bmm(W.expand(n, -1, -1), A.transpose(1, 2))
         R = torch.softmax(R if b is None else R + b[:, None], dim=1)
         R.scatter_add_(1, labels[:, None], R.new_full((), -1.0).expand(n, 1, B)).div_(B)
-        # Matrix products round by the alignment of their result, so every client's begins a cache line.
-        out = x.new_empty(n, -(-len(x) // 16) * 16)[:, : len(x)]
-        torch.bmm(R, A, out=out[:, : W.numel()].view(n, *W.shape))
-        if b is not None:
-            torch.sum(R, dim=2, out=out[:, W.numel() :])
-        return out.contiguous()
+        dW = torch.bmm(R, A).flatten(1)
+        return dW if b is None else torch.cat([dW, R.sum(dim=2)], dim=1)
 
     def weighted(self, x: Tensor, features: Tensor, labels: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         A = features.flatten(1)
