@@ -7,16 +7,18 @@ many: everything here works on rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from clients import METHODS
-from clients.outbox import Answer, Asked, Outbox
-from fl_ef21 import randomness, wire
-from fl_ef21.commit import Block, Kind
+from clients import METHODS, fused
+from clients.asked import Answer, Answers, Asked
+from clients.outbox import Outbox
+from fl_ef21 import blocks, randomness, wire
+from fl_ef21.blocks import Array
+from fl_ef21.commit import Kind
 from fl_ef21.errors import Refused
 from fl_ef21.messages import Compressed, whole
 from fl_ef21.plan import Plan
@@ -41,115 +43,116 @@ class Program:
     def __init__(self, problem: Problem, plans: Sequence[Plan], store: Store, source: bytes, tile: int) -> None:
         self.problem, self.plans, self.store, self.source, self.tile = problem, tuple(plans), store, source, tile
 
-    def answer(self, x: Tensor | None, clients: Sequence[int], blocks: Sequence[bytes]) -> list[Answer]:
+    def answer(self, x: Tensor | None, clients: Sequence[int], packed: Sequence[bytes]) -> list[Answer]:
         """Answers in the order of the instructions; all of them carry the same model x (d,) or none."""
-        answers: dict[int, Answer] = {}
-        tiles: dict[tuple[object, ...], list[Asked]] = {}
-        for at, (client, packed) in enumerate(zip(clients, blocks, strict=True)):
-            try:
-                block = self._accept(client, packed)
-            except Refused as refused:
-                answers[at] = refused
-                continue
-            # tiles are cut by client id, so that a client's neighbours do not depend on the shards
-            group = (block.kind, block.plan, block.experiment, block.round, client // self.tile)
-            tiles.setdefault(group, []).append(Asked(at, client, block, packed))
-        outbox, opened = Outbox(), list[tuple[bytes, Rows]]()
-        for asked in tiles.values():
-            answers |= self._tile(x, asked, outbox, opened)
-        answers |= outbox.seal()
-        for experiment, rows in opened:
-            self.store.close(experiment, rows)
-        return [answers[at] for at in range(len(answers))]
+        answers = Answers(len(packed))
+        for asked in self._accept(clients, packed, answers).turns():
+            outbox, opened = Outbox(), list[tuple[bytes, Rows]]()
+            for tile in asked.tiles(self.tile):
+                self._tile(x, tile, answers, outbox, opened)
+            outbox.seal(answers)
+            for experiment, rows in opened:
+                self.store.close(experiment, rows)
+        return answers.all()
 
-    def _accept(self, client: int, packed: bytes) -> Block:
-        block = Block.unpack(packed)
-        if block.kind != Kind.HELLO and block.client != client:
-            raise Refused("client", f"this is client {client}, the instruction is for {block.client}")
-        if block.source != self.source:
-            raise Refused("source", "server and client run different code or scenarios")
-        if block.plan >= len(self.plans):
-            raise Refused("plan", f"there are {len(self.plans)} methods, not {block.plan + 1}")
-        return block
+    def _accept(self, clients: Sequence[int], packed: Sequence[bytes], answers: Answers) -> Asked:
+        """The instructions that can be followed; the others are answered."""
+        parsed, refused = blocks.parse(packed)
+        asked = Asked(np.arange(len(packed)), np.asarray(clients, dtype=np.int64), parsed)
+        meant = (parsed["client"] == asked.clients) | (parsed["kind"] == Kind.HELLO)
+        ours, planned = blocks.same(parsed["source"], blocks.words(self.source)), parsed["plan"] < len(self.plans)
+        for at in np.flatnonzero(~(meant & ours & planned)).tolist():
+            if not meant[at]:
+                told = f"this is client {clients[at]}, the instruction is for {parsed['client'][at]}"
+                why = Refused("client", told)
+            elif not ours[at]:
+                why = Refused("source", "server and client run different code or scenarios")
+            else:
+                why = Refused("plan", f"there are {len(self.plans)} methods, not {parsed['plan'][at] + 1}")
+            refused.setdefault(at, why)
+        for at, why in refused.items():
+            answers.refuse(asked[np.array([at])], why)
+        return asked[np.setdiff1d(asked.at, list(refused))] if refused else asked
 
     def _tile(
-        self, x: Tensor | None, asked: list[Asked], outbox: Outbox, opened: list[tuple[bytes, Rows]]
-    ) -> dict[int, Answer]:
-        first = asked[0].block
-        if first.kind == Kind.HELLO:
-            return {one.at: (replace(one.block, client=one.client).pack(), b"") for one in asked}
-        span = range(min(one.client for one in asked), max(one.client for one in asked) + 1)
-        if first.kind == Kind.RETIRE:
-            self.store.forget(first.experiment, span)
-            return {one.at: (one.packed, b"") for one in asked}
-        plan = self.plans[first.plan]
-        half = plan.half(METHODS[plan.method], max(1, first.round))
+        self, x: Tensor | None, asked: Asked, answers: Answers, outbox: Outbox, opened: list[tuple[bytes, Rows]]
+    ) -> None:
+        kind, experiment = asked.kind, asked.experiment
+        if kind == Kind.HELLO:
+            replies = asked.blocks.copy()
+            replies["client"] = asked.clients
+            return answers.put(asked, replies)
+        if kind == Kind.RETIRE:
+            self.store.forget(experiment, asked.span)
+            return answers.say(asked, kind)
+        plan = self.plans[asked.plan]
+        half = plan.half(METHODS[plan.method], max(1, asked.round))
         state = type(half.start(torch.zeros(1, 1)))
         try:
-            rows = self.store.open(first.experiment, state, span, self.problem.dim, plan.dtype)
+            rows = self.store.open(experiment, state, asked.span, self.problem.dim, plan.dtype)
         except Refused as refused:
-            return {one.at: refused for one in asked}
-        opened.append((first.experiment, rows))
-        answers, ready = _settle(rows, asked)
-        if ready and first.kind == Kind.AUDIT:
-            payloads = wire.encode(whole(rows.read([rows.row(one.client) for one in ready]).g))
-            answers |= {one.at: (one.packed, payload) for one, payload in zip(ready, payloads, strict=True)}
-        elif ready and first.kind == Kind.TRAIN:
-            answers |= self._train(plan, half, rows, x, ready, outbox)
-        return answers
+            return answers.refuse(asked, refused)
+        opened.append((experiment, rows))
+        ready = _settle(rows, asked, answers)
+        if len(ready) and kind == Kind.AUDIT:
+            answers.say(ready, kind, wire.encode(whole(rows.read(rows.rows(ready.clients)).g)))
+        elif len(ready) and kind == Kind.TRAIN:
+            self._train(plan, half, rows, x, ready, answers, outbox)
 
     def _train(
-        self, plan: Plan, half: Any, rows: Rows, x: Tensor | None, asked: list[Asked], outbox: Outbox
-    ) -> dict[int, Answer]:
-        """Compute what is asked into the outbox; answers are for those who cannot."""
+        self, plan: Plan, half: Any, rows: Rows, x: Tensor | None, asked: Asked, answers: Answers, outbox: Outbox
+    ) -> None:
+        """Compute what is asked into the outbox; those who cannot are answered."""
         if x is None or x.shape != (self.problem.dim,) or x.dtype != plan.dtype:
-            wrong = Refused("model", f"expected {plan.dtype} of shape ({self.problem.dim},)")
-            return {one.at: wrong for one in asked}
-        q = self.problem.gradients(x, torch.tensor([one.client for one in asked]), asked[0].block.round)
-        finite = torch.isfinite(q.sum(dim=1)).tolist()  # a sum that overflows is a divergence too
+            return answers.refuse(asked, Refused("model", f"expected {plan.dtype} of shape ({self.problem.dim},)"))
+        q = self.problem.gradients(x, torch.from_numpy(asked.clients), asked.round)
+        finite = torch.isfinite(q.sum(dim=1)).cpu().numpy()  # a sum that overflows is a divergence too
+        if not finite.all():
+            answers.refuse(asked[~finite], Refused("gradient", "the gradient is not finite"))
         begins = half.dense_start and plan.start == "gradient"
-        starting = [begins and rows.points[rows.row(one.client)].version == 0 for one in asked]
-        answers: dict[int, Answer] = {
-            one.at: Refused("gradient", "the gradient is not finite")
-            for one, good in zip(asked, finite, strict=True)
-            if not good
-        }
+        starting = rows.points.version[rows.rows(asked.clients)] == 0 if begins else np.zeros(len(asked), bool)
         for first in (True, False):
-            some = [n for n in range(len(asked)) if finite[n] and starting[n] == first]
-            if not some:
+            some = finite & (starting == first)
+            if not some.any():
                 continue
-            members = [asked[n] for n in some]
-            at = [rows.row(one.client) for one in members]
-            mine = q if len(some) == len(asked) else q[some]
+            members, mine = (asked, q) if some.all() else (asked[some], q[torch.from_numpy(some)])
+            at = rows.rows(members.clients)
             try:
-                s, c = (half.start(mine), whole(mine)) if first else self._step(plan, half, rows, at, mine, members)
+                c = self._begin(half, rows, at, mine) if first else self._step(plan, half, rows, at, mine, members)
             except CANNOT as error:
-                answers |= {one.at: Refused("value", str(error)) for one in members}
+                answers.refuse(members, Refused("value", str(error)))
                 continue
-            rows.write(at, s)
-            outbox.add((asked[0].block.plan, first), rows, at, members, c)
-        return answers
+            outbox.add((asked.plan, first), rows, members, c)
 
-    def _step(
-        self, plan: Plan, half: Any, rows: Rows, at: list[int], q: Tensor, members: list[Asked]
-    ) -> tuple[Any, Compressed]:
-        ids = torch.tensor([one.client for one in members], device=q.device)
-        keys = randomness.keys(plan.seed, "compressor", ids, members[0].block.round)
-        return half.step(rows.read(at), q, lambda u: plan.compressor(u, keys))  # type: ignore[no-any-return]
+    @staticmethod
+    def _begin(half: Any, rows: Rows, at: Array, q: Tensor) -> Compressed:
+        rows.write(at, half.start(q))
+        return whole(q)
+
+    @staticmethod
+    def _step(plan: Plan, half: Any, rows: Rows, at: Array, q: Tensor, members: Asked) -> Compressed:
+        """The messages of one step, whose new states are written beside the committed ones."""
+        if (at_once := fused.step(half, plan.compressor, rows, at, q)) is not None:
+            return at_once
+        ids = torch.from_numpy(members.clients).to(q.device)
+        keys = randomness.keys(plan.seed, "compressor", ids, members.round)
+        s, c = half.step(rows.read(at), q, lambda u: plan.compressor(u, keys))
+        rows.write(at, s)
+        return c  # type: ignore[no-any-return]
 
 
-def _settle(rows: Rows, asked: list[Asked]) -> tuple[dict[int, Answer], list[Asked]]:
+def _settle(rows: Rows, asked: Asked, answers: Answers) -> Asked:
     """Bring each client to what the server holds; who cannot is answered, the others are returned."""
-    answers: dict[int, Answer] = {}
-    ready: list[Asked] = []
-    for one in asked:
-        row = rows.row(one.client)
-        if one.block.seq < rows.seen[row]:
-            answers[one.at] = (Block.answered(one.packed, Kind.STALE), b"")
-            continue
-        rows.seen[row] = one.block.seq
-        if rows.settle(row, one.block.point):
-            ready.append(one)
-        else:
-            answers[one.at] = (replace(one.block, kind=Kind.LACKS, point=rows.points[row]).pack(), b"")
-    return answers, ready
+    at, told = rows.rows(asked.clients), asked.blocks
+    late = told["seq"] < rows.seen[at]
+    if late.any():
+        answers.say(asked[late], Kind.STALE)
+        asked, at, told = asked[~late], at[~late], told[~late]
+    rows.seen[at] = told["seq"]
+    ready = rows.settle(at, told["version"].astype(np.int64), told["chain"])
+    if not ready.all():
+        replies = blocks.answered(told[~ready], Kind.LACKS)
+        replies["version"], replies["chain"] = rows.points.version[at[~ready]], rows.points.chain[at[~ready]]
+        answers.put(asked[~ready], replies)
+        asked = asked[ready]
+    return asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from flwr.app import Error, Message
+from flwr.app import Error, Message, Metadata
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run as Run
@@ -22,6 +22,46 @@ def identify(run_id: int, node_id: int = 1) -> None:
 def name_message(message: Message, name: str) -> None:
     """Give a message the id its reply will refer to, as a SuperLink does."""
     message.metadata.__dict__["_message_id"] = name
+
+
+class Stamp:
+    """Copies of one message to many nodes, each with its own values in one config record.
+
+    Flower's constructors check every argument of every message, which takes 15 us. Here they check the pattern, and a
+    copy differs from it only in the node, the values and the name: 2 us. All other records are the pattern's own.
+    """
+
+    def __init__(self, pattern: Message, key: str) -> None:
+        """`key` names the config record; values of later copies must have the types of the pattern's."""
+        self._message, self._key = pattern, key
+        self._content = pattern.content
+        self._record = pattern.content[key]
+
+    def to(self, node: int, values: dict[str, Any]) -> Message:
+        """An instruction like the pattern, to another node."""
+        return self._copy(_twin(self._message.metadata, {"_dst_node_id": node}), values)
+
+    def reply(self, asked: Message, values: dict[str, Any]) -> Message:
+        """A reply with the pattern's records to any instruction; it lives as long as what it answers."""
+        told, created = asked.metadata.__dict__, self._message.metadata.created_at
+        about = {
+            "_message_id": "", "_reply_to_message_id": told["_message_id"],
+            "_src_node_id": told["_dst_node_id"], "_dst_node_id": told["_src_node_id"],
+            "_src_task_id": told["_dst_task_id"], "_dst_task_id": told["_src_task_id"],
+            "_created_at": created, "_ttl": told["_created_at"] + told["_ttl"] - created,
+        }  # fmt: skip
+        return self._copy(_twin(asked.metadata, about), values)
+
+    def _copy(self, metadata: Metadata, values: dict[str, Any]) -> Message:
+        record = _twin(self._record, {"_data": values})
+        content = _twin(self._content, {"_data": {**self._content.__dict__["_data"], self._key: record}})
+        return _twin(self._message, {"_metadata": metadata, "_content": content})  # type: ignore[no-any-return]
+
+
+def _twin(one: Any, changed: dict[str, Any]) -> Any:
+    other = object.__new__(type(one))
+    other.__dict__ |= one.__dict__ | changed
+    return other
 
 
 def error_reply(message: Message, code: int, reason: str) -> Message:

@@ -12,7 +12,6 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from torch import Tensor
 
-from fl_ef21.commit import Block
 from fl_ef21.errors import Refused
 
 MODEL, PROTOCOL, BLOCK, PAYLOAD = "x", "fl_ef21", "block", "payload"
@@ -38,9 +37,9 @@ def model_bytes(record: ArrayRecord) -> int:
     return sum(len(array.data) for array in record.values())
 
 
-def instruction(model: ArrayRecord | None, block: Block) -> RecordDict:
-    """What the server sends one client; `model` is the same object for all."""
-    records = RecordDict({PROTOCOL: ConfigRecord({BLOCK: block.pack()})})
+def instruction(model: ArrayRecord | None, block: bytes) -> RecordDict:
+    """What the server sends one client: a packed block; `model` is the same object for all."""
+    records = RecordDict({PROTOCOL: ConfigRecord({BLOCK: block})})
     if model is not None:
         records[MODEL] = model
     return records
@@ -56,9 +55,9 @@ def read_block(records: RecordDict) -> bytes:
     return _entry(records, BLOCK)
 
 
-def read_payload(records: RecordDict) -> bytes:
-    """The payload. Raises: Refused("block") where there is none."""
-    return _entry(records, PAYLOAD)
+def read_answer(records: RecordDict) -> tuple[bytes, bytes]:
+    """The packed block and the payload. Raises: Refused("block") where there is none."""
+    return _entry(records, BLOCK), _entry(records, PAYLOAD)
 
 
 def _entry(records: RecordDict, key: str) -> bytes:

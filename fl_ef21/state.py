@@ -5,13 +5,13 @@ Committing flips a bit, so no vector is ever copied for the protocol's sake.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
-from fl_ef21.commit import Point
+from fl_ef21.blocks import Array, Points
 
 S = TypeVar("S")
 
@@ -21,9 +21,9 @@ class Rows:
 
     Attributes:
       slots: for each field of the method's state (2, n, d).
-      current: the slot that is committed, for each client.
+      current: (n,) int64, the slot that is committed.
       points, staged: what each client has committed, and computed but not committed.
-      seen: the last sequence number followed.
+      seen: (n,) int64, the last sequence number followed.
     """
 
     def __init__(
@@ -32,51 +32,50 @@ class Rows:
         n = len(clients)
         self.state, self.clients = state, clients
         self.slots = {f.name: torch.zeros((2, n, dim), dtype=dtype, device=device) for f in fields(state)}
-        self.current = [0] * n
-        self.points = [Point.origin(experiment, i) for i in clients]
-        self.staged: list[Point | None] = [None] * n
-        self.seen = [0] * n
+        self.current, self.seen = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self.points, self.staged = Points.origin(experiment, clients), Points.none(n)
 
-    def row(self, client: int) -> int:
-        return self.clients.index(client)
+    def rows(self, clients: Array) -> Array:
+        """The rows (m,) of these clients."""
+        return (clients.astype(np.int64) - self.clients.start) // self.clients.step
 
-    def settle(self, row: int, held: Point) -> bool:
-        """Learn what the server holds and promote what is staged, if it is that. False where something is lacking.
+    def settle(self, rows: Array, version: Array, chain: Array) -> Array:
+        """Learn what the server holds of these rows and promote what is staged, if it is that.
 
-        What is staged otherwise stays until the next `write`: a repeated instruction tells nothing of it.
+        version (m,) and chain (m, 2). Returns (m,), False where something is lacking. What is staged otherwise stays
+        until the next `write`: a repeated instruction tells nothing of it.
         """
-        if self.staged[row] == held:
-            self.staged[row] = None
-            self.points[row] = held
-            self.current[row] = 1 - self.current[row]
-        return self.points[row] == held
+        ready = self.staged.equal(rows, version, chain)
+        promoted = rows[ready]
+        self.points.put(promoted, version[ready], chain[ready])
+        self.staged.version[promoted] = -1
+        self.current[promoted] = 1 - self.current[promoted]
+        return self.points.equal(rows, version, chain)
 
-    def read(self, rows: Sequence[int]) -> Any:
+    def read(self, rows: Array) -> Any:
         """The committed state of these rows, as the method's state of (m, d) tensors that nobody may change."""
-        run, slot = self._run(rows), self.current[rows[0]]
-        if run is not None and all(self.current[row] == slot for row in rows):
-            return self.state(**{name: slots[slot, run] for name, slots in self.slots.items()})
-        which = [self.current[row] for row in rows]
-        return self.state(**{name: slots[which, rows] for name, slots in self.slots.items()})
+        at = self._at(rows, self.current[rows])
+        return self.state(**{name: slots[at] for name, slots in self.slots.items()})
 
-    def write(self, rows: Sequence[int], state: Any) -> None:
+    def write(self, rows: Array, state: Any) -> None:
         """Put the next state of these rows beside the committed one; `stage` says what it is."""
-        run, slot = self._run(rows), 1 - self.current[rows[0]]
-        together = run is not None and all(1 - self.current[row] == slot for row in rows)
+        self.unstage(rows)
+        at = self._at(rows, 1 - self.current[rows])
         for name, slots in self.slots.items():
-            if together:
-                slots[slot, run] = getattr(state, name)
-            else:
-                slots[[1 - self.current[row] for row in rows], rows] = getattr(state, name)
-        for row in rows:
-            self.staged[row] = None
+            slots[at] = getattr(state, name)
 
-    def stage(self, row: int, point: Point) -> None:
-        """What was written for this row is the state at `point`, if the server comes to hold it."""
-        self.staged[row] = point
+    def unstage(self, rows: Array) -> None:
+        """What lies beside the committed state of these rows is about to be overwritten."""
+        self.staged.version[rows] = -1
+
+    def stage(self, rows: Array, version: Array, chain: Array) -> None:
+        """What was written for these rows is the state at these points, if the server comes to hold them."""
+        self.staged.put(rows, version, chain)
 
     @staticmethod
-    def _run(rows: Sequence[int]) -> slice | None:
-        """The rows as a slice, where they follow one another: then no vector is gathered."""
-        first = rows[0]
-        return slice(first, first + len(rows)) if list(rows) == list(range(first, first + len(rows))) else None
+    def _at(rows: Array, slot: Array) -> tuple[Any, Any]:
+        """Slot and rows as an index; as a slice where rows follow one another in one slot: then nothing is gathered."""
+        first, m = int(rows[0]), len(rows)
+        if int(rows[-1]) - first == m - 1 and (np.diff(rows) == 1).all() and (slot == slot[0]).all():
+            return int(slot[0]), slice(first, first + m)
+        return torch.from_numpy(slot), torch.from_numpy(rows)

@@ -10,10 +10,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from safetensors.torch import load, save
 
-from fl_ef21.commit import Point
+from fl_ef21.blocks import words
 from fl_ef21.errors import Refused
 from fl_ef21.state import Rows
 
@@ -86,12 +87,12 @@ class Files:
 
 
 def _image(rows: Rows, row: int) -> bytes:
-    staged, point = rows.staged[row], rows.points[row]
+    point, staged = rows.points[row], rows.staged[row]
     note = {
-        "current": rows.current[row],
-        "seen": rows.seen[row],
+        "current": int(rows.current[row]),
+        "seen": int(rows.seen[row]),
         "point": [point.version, point.chain.hex()],
-        "staged": [staged.version, staged.chain.hex()] if staged else None,
+        "staged": [staged.version, staged.chain.hex()] if staged.version >= 0 else None,
     }
     tensors = {name: slot[:, row].contiguous() for name, slot in rows.slots.items()}
     if not tensors:
@@ -111,8 +112,9 @@ def _restore(rows: Rows, row: int, path: Path) -> None:
     for name, slot in rows.slots.items():
         slot[:, row] = tensors[name]
     rows.current[row], rows.seen[row] = note["current"], note["seen"]
-    rows.points[row] = Point(note["point"][0], bytes.fromhex(note["point"][1]))
-    rows.staged[row] = Point(note["staged"][0], bytes.fromhex(note["staged"][1])) if note["staged"] else None
+    for points, told in ((rows.points, note["point"]), (rows.staged, note["staged"])):
+        if told is not None:
+            points.put(np.array([row]), np.array([told[0]]), words(bytes.fromhex(told[1])))
 
 
 def _replace(path: Path, data: bytes) -> None:

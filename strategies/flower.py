@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
@@ -18,8 +19,10 @@ from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
 from fl_ef21 import randomness, records, wire
+from fl_ef21.blocks import Array
 from fl_ef21.commit import Block, Kind
 from fl_ef21.errors import Refused
+from fl_ef21.flower_internals import Stamp
 from fl_ef21.messages import whole
 from fl_ef21.plan import Plan
 from fl_ef21.threads import computing_with
@@ -49,6 +52,26 @@ class Round:
     first: str
     uplink_bytes: int
     downlink_bytes: int
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Replies that answer what was asked.
+
+    Attributes:
+      clients, version: (m,) int64, who sent each and from which version of its state.
+      payloads: m of them.
+    """
+
+    clients: Array
+    version: Array
+    payloads: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+    def __getitem__(self, which: Array) -> Heard:
+        return Heard(self.clients[which], self.version[which], [self.payloads[at] for at in which.tolist()])
 
 
 class Silence(RuntimeError):
@@ -113,71 +136,67 @@ class CompressedStrategy(Strategy):
         self.ledger.close()
         invited = self.invite(server_round)
         self._sent = (len(invited), records.model_bytes(arrays) * len(invited))
-        return (self._message(Kind.TRAIN, client, server_round, arrays) for client in invited)
+        return self._messages(Kind.TRAIN, invited, server_round, arrays)
 
-    def invite(self, round: int) -> list[int]:
+    def invite(self, round: int) -> Array:
         """Who is asked: everybody for first gradients at x0, else a sample that depends on (seed, round)."""
         if round == 1 and self.half.dense_start and self.plan.start == "gradient":
-            return list(range(self.clients))
+            return np.arange(self.clients)
         m = max(1, round_half_up(self.participation * self.clients))
         key = randomness.key(self.plan.seed, "participation", round=round)
-        return [int(i) for i in randomness.subset(self.clients, m, key)]
+        return randomness.subset(self.clients, m, key).numpy()
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord, MetricRecord]:
         """Refuse what cannot be used, add the rest into g in client order, step the model."""
-        refused: Counter[str] = Counter()
-        first = ""
-        heard: list[tuple[Block, bytes]] = []
-        for message in replies:
-            try:
-                heard.append(self._open(message))
-            except Refused as why:
-                refused[why.reason] += 1
-                first = first or str(why)
-        heard.sort(key=lambda one: one[0].client)
+        heard, refused = self._open(replies)
         with computing_with(1):
             c, used, bad = self._sum(heard)
-        for one in bad:
-            refused[one.reason] += 1
-            first = first or str(one)
-        if used:
+        refused += bad
+        if len(used):
             self.server = self.plan.half(SERVERS[self.half.server], server_round)
             self.state = self.server.step(self.state, c)
             self.descent.step(self.state.g, self.plan.gamma(server_round))
-        for block, payload in used:
-            self.ledger.commit(block.client, payload)
+            self.ledger.commit(used.clients, used.payloads)
         invited, down = self._sent
-        up = sum(len(payload) for _, payload in heard)
-        self._last = Round(server_round, invited, len(used), dict(refused), first, up, down)
-        metrics = MetricRecord({"participants": len(used), "refused": sum(refused.values()), "uplink-bytes": up})
+        up = sum(len(payload) for payload in heard.payloads)
+        reasons, first = Counter(one.reason for one in refused), str(refused[0]) if refused else ""
+        self._last = Round(server_round, invited, len(used), dict(reasons), first, up, down)
+        metrics = MetricRecord({"participants": len(used), "refused": len(refused), "uplink-bytes": up})
         return records.pack_model(self.descent.x), metrics
 
-    def _open(self, message: Message) -> tuple[Block, bytes]:
-        if message.has_error():
-            told = said(message.error.reason or "")
-            reason, _, detail = told.partition(": ")
-            raise Refused(reason if reason in CLIENT_REASONS else "client raised", detail or told)
-        block = self.ledger.accept(records.read_block(message.content))
-        return block, records.read_payload(message.content)
+    def _open(self, replies: Iterable[Message]) -> tuple[Heard, list[Refused]]:
+        """The replies that answer what was asked, in client order, and why the others cannot be used."""
+        packed, payloads, refused = list[bytes](), list[bytes](), list[Refused]()
+        for message in replies:
+            try:
+                block, payload = _read(message)
+            except Refused as why:
+                refused.append(why)
+                continue
+            packed.append(block)
+            payloads.append(payload)
+        answers, unasked = self.ledger.accept(packed)
+        good = np.setdiff1d(np.arange(len(packed)), list(unasked))
+        good = good[np.argsort(answers["client"][good], kind="stable")]
+        clients, version = (answers[name][good].astype(np.int64) for name in ("client", "version"))
+        return Heard(clients, version, [payloads[at] for at in good.tolist()]), refused + list(unasked.values())
 
-    def _sum(self, heard: Sequence[tuple[Block, bytes]]) -> tuple[Tensor, list[tuple[Block, bytes]], list[Refused]]:
+    def _sum(self, heard: Heard) -> tuple[Tensor, Heard, list[Refused]]:
         """sum_i w_i c_i (d,) float64, the messages in it, and why others are not."""
         scale = 1.0 if self.server.remembers else self.clients / max(1, self._sent[0])
         total = torch.zeros(self.dim, dtype=torch.float64)
-        used: list[tuple[Block, bytes]] = []
-        bad: list[Refused] = []
+        begins = self.half.dense_start and self.plan.start == "gradient"
+        starting = heard.version == 0 if begins else np.zeros(len(heard), bool)
+        used, bad = np.ones(len(heard), bool), list[Refused]()
         for first in (True, False):
-            part = [one for one in heard if self._is_first(one[0]) == first]
-            if not part:
+            part = np.flatnonzero(starting == first)
+            if not len(part):
                 continue
-            c, refused = wire.decode([payload for _, payload in part], self._specs[0 if first else 1])
-            total += c.total(self.weights[[block.client for block, _ in part]] * scale)
-            used += [one for at, one in enumerate(part) if at not in refused]
+            c, refused = wire.decode([heard.payloads[at] for at in part.tolist()], self._specs[0 if first else 1])
+            total += c.total(self.weights[torch.from_numpy(heard.clients[part])] * scale)
+            used[part[list(refused)]] = False
             bad += refused.values()
-        return total, used, bad
-
-    def _is_first(self, block: Block) -> bool:
-        return self.half.dense_start and self.plan.start == "gradient" and block.point.version == 0
+        return total, heard[np.flatnonzero(used)], bad
 
     # Questions ------------------------------------------------------------------------------------
 
@@ -189,7 +208,7 @@ class CompressedStrategy(Strategy):
         deadline, asked, first = time.monotonic() + patience, set[int](), ""
         while len(self.nodes) < self.clients:
             new = [node for node in grid.get_node_ids() if node not in asked]
-            hello = [self._hello(node) for node in new]
+            hello = self._hello(new)
             for reply in grid.send_and_receive(hello, timeout=patience) if hello else ():
                 if reply.has_error():
                     first = first or said(reply.error.reason or "")
@@ -209,17 +228,11 @@ class CompressedStrategy(Strategy):
         """|g - sum_i w_i g_i| / |g| over the clients' own states; None where g is not such a sum, or one is silent."""
         if not self.server.remembers:
             return None
-        messages = [self._message(Kind.AUDIT, client, self._last.number, None) for client in range(self.clients)]
-        payloads = {}
-        for reply in grid.send_and_receive(messages, timeout=600):
-            try:
-                block, payload = self._open(reply)
-            except Refused:
-                return None
-            payloads[block.client] = payload
-        if len(payloads) < self.clients:
+        messages = self._messages(Kind.AUDIT, np.arange(self.clients), self._last.number, None)
+        heard, _ = self._open(grid.send_and_receive(messages, timeout=600))
+        if len(heard) < self.clients:
             return None
-        g, refused = wire.decode([payloads[i] for i in range(self.clients)], self._specs[0])
+        g, refused = wire.decode(heard.payloads, self._specs[0])
         if refused:
             return None
         size = float(self.state.g.norm())
@@ -228,17 +241,20 @@ class CompressedStrategy(Strategy):
     def retire(self, grid: Grid) -> None:
         """Let the clients forget this run."""
         if self.nodes:
-            messages = [self._message(Kind.RETIRE, client, self._last.number, None) for client in self.nodes]
+            messages = self._messages(Kind.RETIRE, np.array(sorted(self.nodes)), self._last.number, None)
             list(grid.send_and_receive(messages, timeout=60))
 
-    def _message(self, kind: Kind, client: int, round: int, arrays: ArrayRecord | None) -> Message:
-        block = self.ledger.instruct(kind, client, round)
+    def _messages(self, kind: Kind, clients: Array, round: int, arrays: ArrayRecord | None) -> Iterator[Message]:
+        """One instruction a client, made as they are taken."""
+        packed = self.ledger.instruct(kind, clients, round)
         category = "train" if kind == Kind.TRAIN else "query"
-        return Message(records.instruction(arrays, block), self.nodes[client], category, group_id=str(round))
+        pattern = Message(records.instruction(arrays, packed[0]), 1, category, group_id=str(round))
+        stamp, nodes = Stamp(pattern, records.PROTOCOL), self.nodes
+        return (stamp.to(nodes[i], {records.BLOCK: block}) for i, block in zip(clients.tolist(), packed, strict=True))
 
-    def _hello(self, node: int) -> Message:
-        block = self.ledger.hello()
-        return Message(records.instruction(None, block), node, "query", group_id="enrol")
+    def _hello(self, nodes: Sequence[int]) -> list[Message]:
+        content = records.instruction(None, self.ledger.hello())
+        return [Message(content, node, "query", group_id="enrol") for node in nodes]
 
     # What Flower asks of a strategy besides -------------------------------------------------------
 
@@ -254,6 +270,15 @@ class CompressedStrategy(Strategy):
     def summary(self) -> None:
         """One line to Flower's log."""
         logging.getLogger("flwr").info("%s: %s with %r", self.plan.label, self.plan.method, self.plan.compressor)
+
+
+def _read(message: Message) -> tuple[bytes, bytes]:
+    """A reply's block and payload. Raises: Refused where it carries none, or an error."""
+    if message.has_error():
+        told = said(message.error.reason or "")
+        reason, _, detail = told.partition(": ")
+        raise Refused(reason if reason in CLIENT_REASONS else "client raised", detail or told)
+    return records.read_answer(message.content)
 
 
 def said(reason: str) -> str:

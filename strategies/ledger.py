@@ -2,56 +2,85 @@
 
 from __future__ import annotations
 
-from fl_ef21.commit import Block, Kind, Point
+from collections.abc import Sequence
+
+import numpy as np
+
+from fl_ef21 import blocks
+from fl_ef21.blocks import Array, Points
+from fl_ef21.commit import Kind
 from fl_ef21.errors import Refused
 
 
 class Ledger:
-    """The server's side of the commit protocol. Only `commit` makes an increment real."""
+    """The server's side of the commit protocol. Only `commit` makes an increment real.
+
+    Attributes:
+      points: what the server holds, a row for each client.
+    """
 
     def __init__(self, experiment: bytes, source: bytes, plan: int, clients: int) -> None:
         self._experiment, self._source, self._plan = experiment, source, plan
-        self.points = [Point.origin(experiment, i) for i in range(clients)]
+        self.points = Points.origin(experiment, range(clients))
         self._seq = 0
-        self._open: dict[int, Block] = {}
+        self._asked = blocks.blank(Kind.HELLO, np.arange(clients), experiment, source)
+        self._open = np.zeros(clients, dtype=bool)
 
-    def instruct(self, kind: Kind, client: int, round: int) -> Block:
-        """The next instruction to a client; whatever it was asked before is closed."""
-        self._seq += 1
-        block = Block(kind, self._plan, client, round, self._seq, self.points[client], self._experiment, self._source)
-        self._open[client] = block
-        return block
+    def instruct(self, kind: Kind, clients: Array, round: int) -> list[bytes]:
+        """The next instruction, packed, to each of these clients; whatever they were asked before is closed."""
+        asked = blocks.blank(kind, clients, self._experiment, self._source)
+        asked["plan"], asked["round"] = self._plan, round
+        asked["seq"] = self._seq + 1 + np.arange(len(clients))
+        asked["version"], asked["chain"] = self.points.version[clients], self.points.chain[clients]
+        self._seq += len(clients)
+        self._asked[clients], self._open[clients] = asked, True
+        return blocks.pack(asked)
 
     def close(self) -> None:
         """Nothing is awaited any more: what still comes is late, also from a client that is not asked again soon."""
-        self._open.clear()
+        self._open[:] = False
 
-    def hello(self) -> Block:
+    def hello(self) -> bytes:
         """Asks a node whose client number is not known yet."""
-        return Block(Kind.HELLO, self._plan, 0, 0, 0, Point(0, bytes(16)), self._experiment, self._source)
+        hello = blocks.blank(Kind.HELLO, np.zeros(1, np.int64), self._experiment, self._source)
+        hello["plan"] = self._plan
+        return blocks.pack(hello)[0]
 
-    def accept(self, packed: bytes) -> Block:
-        """The reply's block, if it answers what is open.
+    def accept(self, packed: Sequence[bytes]) -> tuple[Array, dict[int, Refused]]:
+        """The blocks (n,) of replies, and which do not answer what is open; an instruction has one answer.
 
-        Raises: Refused("stale") for a late, repeated or foreign reply, Refused("lacks") where the client
-        has not the state the server believes in.
+        Refusals are "block" for what is no block, "stale" for a late, repeated or foreign reply, and "lacks" where
+        the client has not the state the server believes in.
         """
-        block = Block.unpack(packed)
-        asked = self._open.get(block.client)
-        if asked is None or (block.seq, block.experiment, block.plan) != (
-            asked.seq,
-            asked.experiment,
-            asked.plan,
-        ):
-            raise Refused("stale", f"client {block.client} answers what is not open")
-        del self._open[block.client]
-        if block.kind in (Kind.LACKS, Kind.STALE):
-            raise Refused(block.kind.name.lower(), f"client {block.client} holds version {block.point.version}")
-        expected = Kind.UPDATE if asked.kind == Kind.TRAIN else asked.kind
-        if packed != Block.answered(asked.pack(), expected):
-            raise Refused("stale", f"client {block.client} computed from another state")
-        return block
+        replies, refused = blocks.parse(packed)
+        known = replies["client"] < len(self._open)
+        clients = np.where(known, replies["client"], 0).astype(np.int64)
+        asked, meant = self._asked[clients], known & self._open[clients]
+        for name in ("seq", "plan"):
+            meant &= replies[name] == asked[name]
+        meant &= blocks.same(replies["experiment"], asked["experiment"])
+        meant[list(refused)] = False
+        for at in np.flatnonzero(~meant).tolist():
+            refused.setdefault(at, Refused("stale", f"client {replies['client'][at]} answers what is not open"))
+        answering = np.flatnonzero(meant)
+        first = answering[np.unique(clients[answering], return_index=True)[1]]
+        for at in np.setdiff1d(answering, first).tolist():
+            refused[at] = Refused("stale", f"client {clients[at]} answers twice")
+        self._open[clients[first]] = False
+        self._judge(replies, asked, first, refused)
+        return replies, refused
 
-    def commit(self, client: int, payload: bytes) -> None:
-        """The increment is in g now."""
-        self.points[client] = self.points[client].then(payload)
+    def _judge(self, replies: Array, asked: Array, first: Array, refused: dict[int, Refused]) -> None:
+        kind = np.where(asked["kind"] == Kind.TRAIN, Kind.UPDATE, asked["kind"])
+        right = replies == blocks.answered(asked, kind)
+        for at in first[~right[first]].tolist():
+            client, said = int(replies["client"][at]), int(replies["kind"][at])
+            if said in (Kind.LACKS, Kind.STALE):
+                told = f"client {client} holds version {replies['version'][at]}"
+                refused[at] = Refused(Kind(said).name.lower(), told)
+            else:
+                refused[at] = Refused("stale", f"client {client} computed from another state")
+
+    def commit(self, clients: Array, payloads: Sequence[bytes]) -> None:
+        """These increments are in g now."""
+        self.points.put(clients, *self.points.then(clients, payloads))

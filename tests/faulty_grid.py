@@ -168,7 +168,7 @@ def _block(message: Message) -> Block:
 
 def _damage(message: Message, reply: Message, fault: Fault) -> tuple[Message, str]:
     """The reply as it arrives, and the reason for which it should be refused."""
-    block, payload = records.read_block(reply.content), records.read_payload(reply.content)
+    block, payload = records.read_answer(reply.content)
     if not payload:  # of a client that lacks something, as it may where a test breaks the protocol
         return reply, "lacks"
     if fault.kind == "flip block":

@@ -20,6 +20,7 @@ from fl_ef21.flower_internals import (
     CLIENT_RAISED,
     NODE_UNAVAILABLE,
     Run,
+    Stamp,
     error_reply,
     identify,
     name_message,
@@ -101,16 +102,25 @@ class RayGrid(Grid):
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Messages may come from a generator: a shard begins while those of the next are being made."""
         names, shared = list[str](), dict[int, Any]()
-        groups: dict[_Group, list[Message]] = {}
+        plain: dict[_Group, list[Message]] = {}
+        current, members, tile = _Group(-1, 0, True), list[Message](), -1
         for message in messages:
-            name_message(message, str(next(self._names)))
-            names.append(message.metadata.message_id)
-            group = self._group(message)
-            for other in [one for one, members in groups.items() if self._complete(one, members, group, message)]:
-                self._submit(other, groups.pop(other), shared)
-            groups.setdefault(group, []).append(message)
-        for group, members in groups.items():
-            self._submit(group, members, shared)
+            name = str(next(self._names))
+            name_message(message, name)
+            names.append(name)
+            client = message.metadata.dst_node_id - 1
+            group = self._group(message, client)
+            if not group.batched:
+                plain.setdefault(group, []).append(message)
+                continue
+            # a batch is never cut inside a tile, where a neighbour might matter
+            if members and (group != current or (len(members) >= CHUNK and client // self._tile != tile)):
+                self._submit(current, members, shared)
+                members = []
+            members.append(message)
+            current, tile = group, client // self._tile
+        for group, those in [*plain.items(), *([(current, members)] if members else [])]:
+            self._submit(group, those, shared)
         return names
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
@@ -122,20 +132,12 @@ class RayGrid(Grid):
         self._collect(timeout)
         return [self._early.pop(name) for name in names if name in self._early]
 
-    def _group(self, message: Message) -> _Group:
-        client = message.metadata.dst_node_id - 1
+    def _group(self, message: Message, client: int) -> _Group:
         if not 0 <= client < self.clients:
             raise ValueError(f"there is no node {client + 1}; nodes are 1 to {self.clients}")
         batched = self._has_batched and records.PROTOCOL in message.content
-        model = id(message.content[records.MODEL]) if batched and records.MODEL in message.content else 0
+        model = id(message.content.get(records.MODEL)) if batched else 0
         return _Group(bisect_right(self._starts, client) - 1, model, batched)
-
-    def _complete(self, group: _Group, members: list[Message], now: _Group, message: Message) -> bool:
-        """Whether a batched group can go; it is never cut inside a tile, where a neighbour might matter."""
-        if not group.batched or group != now:
-            return group.batched
-        tiles = [one.metadata.dst_node_id - 1 for one in (members[-1], message)]
-        return len(members) >= CHUNK and tiles[0] // self._tile != tiles[1] // self._tile
 
     def _submit(self, group: _Group, members: list[Message], shared: dict[int, Any]) -> None:
         clients = [message.metadata.dst_node_id - 1 for message in members]
@@ -169,8 +171,9 @@ class RayGrid(Grid):
 
 
 def _replies(members: Sequence[Message], answers: Sequence[tuple[bytes, bytes] | Refused]) -> list[Message]:
+    stamp = Stamp(Message(records.reply(b"", b""), reply_to=members[0]), records.PROTOCOL)
     return [
         error_reply(message, CLIENT_RAISED, str(answer)) if isinstance(answer, Refused)
-        else Message(records.reply(*answer), reply_to=message)
+        else stamp.reply(message, {records.BLOCK: answer[0], records.PAYLOAD: answer[1]})
         for message, answer in zip(members, answers, strict=True)
     ]  # fmt: skip

@@ -9,6 +9,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from flwr.app import ConfigRecord
@@ -17,15 +18,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from clients import METHODS
-from fl_ef21 import randomness, records
-from fl_ef21.commit import Block, Kind, Point
+from fl_ef21 import blocks, randomness, records
+from fl_ef21.blocks import Array
+from fl_ef21.commit import Kind
 from fl_ef21.engine.shard import computing_with
 from fl_ef21.messages import whole
 from fl_ef21.state import Rows
 from fl_ef21.store import Files, Memory
 from scenarios.setup import Setup, prepare
 from strategies import SERVERS
-from strategies.flower import CompressedStrategy, Round, Silence
+from strategies.flower import CompressedStrategy, Heard, Round, Silence
 from strategies.ledger import Ledger
 from tests.faulty_grid import FAULTS, LOSSES, Expected, Fault, FaultyGrid, Turn
 from tests.small import scenario
@@ -260,32 +262,32 @@ def test_a_tile_answers_in_any_order_and_asked_twice_as_its_clients_do_alone(ord
     ledger, x = Ledger(bytes(16), PLAIN.source, 0, N), PLAIN.problem.x0()
     together, alone = (PLAIN.program(range(N), Memory(range(N))) for _ in range(2))
     for number, clients in enumerate((list(range(N)), order, list(range(N))), 1):
-        blocks = {i: ledger.instruct(Kind.TRAIN, i, number).pack() for i in clients}
+        blocks = {i: ledger.instruct(Kind.TRAIN, np.array([i]), number)[0] for i in clients}
         answers = together.answer(x, clients, [blocks[i] for i in clients])
         assert answers == [alone.answer(x, [i], [blocks[i]])[0] for i in clients]
         for i, (_, payload) in dict(zip(clients, answers, strict=True)).items():
-            ledger.commit(i, payload)
+            ledger.commit(np.array([i]), [payload])
 
 
 def client_commits_when_it_sends(patch: pytest.MonkeyPatch) -> None:
     stage, settle = Rows.stage, Rows.settle
 
-    def commit(self: Rows, row: int, point: Point) -> None:
-        stage(self, row, point)
-        settle(self, row, point)
+    def commit(self: Rows, rows: Array, version: Array, chain: Array) -> None:
+        stage(self, rows, version, chain)
+        settle(self, rows, version, chain)
 
     patch.setattr(Rows, "stage", commit)
-    patch.setattr(Rows, "settle", lambda self, row, held: True)
+    patch.setattr(Rows, "settle", lambda self, rows, version, chain: np.ones(len(rows), bool))
 
 
 def server_takes_whatever_comes(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Ledger, "accept", lambda self, packed: Block.unpack(packed))
+    patch.setattr(Ledger, "accept", lambda self, packed: blocks.parse(packed))
 
 
 def server_believes_it_holds_what_it_refused(patch: pytest.MonkeyPatch) -> None:
     add_up = CompressedStrategy._sum
 
-    def believe(self: CompressedStrategy, heard: list[tuple[Block, bytes]]) -> Any:
+    def believe(self: CompressedStrategy, heard: Heard) -> Any:
         c, _, refused = add_up(self, heard)
         return c, heard, refused
 
@@ -293,17 +295,13 @@ def server_believes_it_holds_what_it_refused(patch: pytest.MonkeyPatch) -> None:
 
 
 def client_follows_old_instructions(patch: pytest.MonkeyPatch) -> None:
-    start = Rows.__init__
+    settle = Rows.settle
 
-    class Forgetful(list[int]):
-        def __setitem__(self, *_: object) -> None:
-            pass
+    def forget(self: Rows, rows: Array, version: Array, chain: Array) -> Array:
+        self.seen[:] = 0
+        return settle(self, rows, version, chain)
 
-    def forget(self: Rows, *given: Any) -> None:
-        start(self, *given)
-        self.seen = Forgetful(self.seen)
-
-    patch.setattr(Rows, "__init__", forget)
+    patch.setattr(Rows, "settle", forget)
 
 
 MUTANTS = [

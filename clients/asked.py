@@ -1,0 +1,111 @@
+"""What the clients of a shard are asked in one call, and what they have answered so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fl_ef21 import blocks
+from fl_ef21.blocks import Array
+from fl_ef21.commit import Kind
+from fl_ef21.errors import Refused
+
+Answer = tuple[bytes, bytes] | Refused  # a packed block and a payload, or why there is none
+_COMMON = ["kind", "plan", "round", "experiment"]  # what the instructions of a tile share
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Instructions to m clients.
+
+    Attributes:
+      at: (m,) their places among those of the call.
+      clients: (m,) int64.
+      blocks: (m,) the instructions.
+    """
+
+    at: Array
+    clients: Array
+    blocks: Array
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def __getitem__(self, which: Array) -> Asked:
+        return Asked(self.at[which], self.clients[which], self.blocks[which])
+
+    @property
+    def kind(self) -> Kind:
+        return Kind(int(self.blocks["kind"][0]))
+
+    @property
+    def plan(self) -> int:
+        return int(self.blocks["plan"][0])
+
+    @property
+    def round(self) -> int:
+        return int(self.blocks["round"][0])
+
+    @property
+    def experiment(self) -> bytes:
+        return bytes(self.blocks["experiment"][0].tobytes())
+
+    @property
+    def span(self) -> range:
+        """From the first client to the last."""
+        return range(int(self.clients.min()), int(self.clients.max()) + 1)
+
+    def tiles(self, size: int) -> Iterator[Asked]:
+        """By what they share and by client id, so that a client's neighbours do not depend on the shards."""
+        alike = self.blocks[_COMMON]
+        if (alike == alike[0]).all():
+            group = np.zeros(len(self), np.int64)
+        else:
+            packed = np.ascontiguousarray(alike.astype(np.dtype([(n, alike.dtype[n]) for n in _COMMON])))
+            group = np.unique(packed.view(f"V{packed.itemsize}"), return_inverse=True)[1]
+        tile = self.clients // size
+        order = np.lexsort((tile, group))
+        cuts = np.flatnonzero(np.diff(tile[order]) | np.diff(group[order])) + 1
+        for which in np.split(order, cuts):
+            yield self[which]
+
+    def turns(self) -> Iterator[Asked]:
+        """In the order of the call, each client at most once in a turn."""
+        rest = self
+        while len(rest):
+            first = np.unique(rest.clients, return_index=True)[1]
+            if len(first) == len(rest):
+                yield rest
+                return
+            first.sort()
+            yield rest[first]
+            rest = rest[np.setdiff1d(np.arange(len(rest)), first)]
+
+
+class Answers:
+    """One answer for each instruction of a call."""
+
+    def __init__(self, count: int) -> None:
+        self._answers: list[Answer | None] = [None] * count
+
+    def say(self, asked: Asked, kind: Kind | Array, payloads: Sequence[bytes] = ()) -> None:
+        """These instructions' blocks with this kind, and a payload each."""
+        self.put(asked, blocks.answered(asked.blocks, kind), payloads)
+
+    def put(self, asked: Asked, replies: Array, payloads: Sequence[bytes] = ()) -> None:
+        """These blocks (m,), and a payload each."""
+        packed = blocks.pack(replies)
+        for at, block, payload in zip(asked.at.tolist(), packed, payloads or [b""] * len(packed), strict=True):
+            self._answers[at] = (block, payload)
+
+    def refuse(self, asked: Asked, why: Refused) -> None:
+        """The same refusal for all of them."""
+        for at in asked.at.tolist():
+            self._answers[at] = why
+
+    def all(self) -> list[Answer]:
+        """In the order of the instructions. Every one must have been given."""
+        assert None not in self._answers
+        return self._answers  # type: ignore[return-value]

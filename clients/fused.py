@@ -1,0 +1,43 @@
+"""The EF21 family's steps by a compiled kernel, where there is one: TopK on the CPU.
+
+Bitwise the lines of clients/ef21.py and clients/ef21_sgd2m.py, which are the reference and run everywhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clients.ef21 import EF21SGD, EF21SGDM
+from clients.ef21_sgd2m import EF21SGD2M
+from fl_ef21.blocks import Array
+from fl_ef21.compressors.topk import TopK
+from fl_ef21.kernels import ef21
+from fl_ef21.messages import Compressed, Floats, Indices
+from fl_ef21.state import Rows
+from fl_ef21.types import Compressor
+
+MOMENTA: dict[type[Any], tuple[str, ...]] = {EF21SGD: (), EF21SGDM: ("v",), EF21SGD2M: ("v", "u")}
+
+
+def step(half: Any, C: Compressor, rows: Rows, at: Array, q: Tensor) -> Compressed | None:
+    """The messages of the clients in rows `at` (m,), whose next states are written beside the committed ones.
+
+    None where there is no kernel for this method, compressor or device; then nothing is written.
+
+    Raises: ValueError where a difference holds a NaN.
+    """
+    alike = all(slots.device.type == "cpu" and slots.dtype == q.dtype for slots in rows.slots.values())
+    if type(half) not in MOMENTA or not isinstance(C, TopK) or not alike:
+        return None
+    momenta = [rows.slots[name].numpy() for name in MOMENTA[type(half)]]
+    counts = np.full(len(at), C.k)
+    rows.unstage(at)
+    index, value = ef21.step(
+        momenta, rows.slots["g"].numpy(), rows.current, at, q.numpy(), getattr(half, "eta", 1.0), counts
+    )
+    support, values = Indices(torch.from_numpy(index)), Floats(torch.from_numpy(value))
+    return Compressed(q.shape[1], torch.from_numpy(counts), support, values)
