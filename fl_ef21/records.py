@@ -13,6 +13,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from torch import Tensor
 
 from fl_ef21.errors import Refused
+from fl_ef21.flower_internals import entries
 
 MODEL, PROTOCOL, BLOCK, PAYLOAD = "x", "fl_ef21", "block", "payload"
 
@@ -61,8 +62,8 @@ def read_answer(records: RecordDict) -> tuple[bytes, bytes]:
 
 
 def _entry(records: RecordDict, key: str) -> bytes:
-    record = records.get(PROTOCOL)
-    value = record.get(key) if isinstance(record, ConfigRecord) else None
+    record = entries(records).get(PROTOCOL)
+    value = entries(record).get(key) if isinstance(record, ConfigRecord) else None
     if not isinstance(value, bytes):
         raise Refused("block", f"the message carries no {PROTOCOL}.{key}")
     return value

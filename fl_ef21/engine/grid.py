@@ -21,6 +21,7 @@ from fl_ef21.flower_internals import (
     NODE_UNAVAILABLE,
     Run,
     Stamp,
+    entries,
     error_reply,
     identify,
     name_message,
@@ -135,8 +136,9 @@ class RayGrid(Grid):
     def _group(self, message: Message, client: int) -> _Group:
         if not 0 <= client < self.clients:
             raise ValueError(f"there is no node {client + 1}; nodes are 1 to {self.clients}")
-        batched = self._has_batched and records.PROTOCOL in message.content
-        model = id(message.content.get(records.MODEL)) if batched else 0
+        content = entries(message.content)
+        batched = self._has_batched and records.PROTOCOL in content
+        model = id(content.get(records.MODEL)) if batched else 0
         return _Group(bisect_right(self._starts, client) - 1, model, batched)
 
     def _submit(self, group: _Group, members: list[Message], shared: dict[int, Any]) -> None:
