@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,10 +28,10 @@ from fl_ef21.threads import computing_with
 from fl_ef21.types import ClientHalf
 from strategies import SERVERS
 from strategies.descent import Descent, Shapes
+from strategies.flower_replies import Heard, read, said
 from strategies.ledger import Ledger
 
-CLIENT_REASONS = ("block", "client", "source", "plan", "state", "model", "gradient", "value")
-FLOWERS_PREFIX = "\nException ClientAppException occurred. Message: "  # before a client's own words
+AUDITED = 1 << 28  # bytes of float64 that an audit looks at together
 
 
 @dataclass(frozen=True)
@@ -52,26 +51,6 @@ class Round:
     first: str
     uplink_bytes: int
     downlink_bytes: int
-
-
-@dataclass(frozen=True)
-class Heard:
-    """Replies that answer what was asked.
-
-    Attributes:
-      clients, version: (m,) int64, who sent each and from which version of its state.
-      payloads: m of them.
-    """
-
-    clients: Array
-    version: Array
-    payloads: Sequence[bytes]
-
-    def __len__(self) -> int:
-        return len(self.clients)
-
-    def __getitem__(self, which: Array) -> Heard:
-        return Heard(self.clients[which], self.version[which], [self.payloads[at] for at in which.tolist()])
 
 
 class Silence(RuntimeError):
@@ -169,7 +148,7 @@ class CompressedStrategy(Strategy):
         packed, payloads, refused = list[bytes](), list[bytes](), list[Refused]()
         for message in replies:
             try:
-                block, payload = _read(message)
+                block, payload = read(message)
             except Refused as why:
                 refused.append(why)
                 continue
@@ -208,35 +187,42 @@ class CompressedStrategy(Strategy):
         deadline, asked, first = time.monotonic() + patience, set[int](), ""
         while len(self.nodes) < self.clients:
             new = [node for node in grid.get_node_ids() if node not in asked]
-            hello = self._hello(new)
-            for reply in grid.send_and_receive(hello, timeout=patience) if hello else ():
+            for reply in grid.send_and_receive(self._hello(new), timeout=patience) if new else ():
                 if reply.has_error():
                     first = first or said(reply.error.reason or "")
                     continue
-                asked.add(reply.metadata.src_node_id)
+                node = reply.metadata.src_node_id
+                asked.add(node)
                 client = Block.unpack(records.read_block(reply.content)).client
-                if self.nodes.get(client, reply.metadata.src_node_id) != reply.metadata.src_node_id:
+                if self.nodes.get(client, node) != node:
                     raise Silence(f"two nodes say they are client {client}")
                 if client < self.clients:
-                    self.nodes[client] = reply.metadata.src_node_id
+                    self.nodes[client] = node
             if first or time.monotonic() > deadline:
                 raise Silence(f"{len(self.nodes)} of {self.clients} clients have enrolled; {first or 'time is up'}")
             if len(self.nodes) < self.clients:
                 time.sleep(0.2)
 
     def audit(self, grid: Grid) -> float | None:
-        """|g - sum_i w_i g_i| / |g| over the clients' own states; None where g is not such a sum, or one is silent."""
+        """|g - sum_i w_i g_i| / |g| over the clients' own states; None where g is not such a sum, or one is silent.
+
+        Clients are asked in groups, so that memory does not grow with the population.
+        """
         if not self.server.remembers:
             return None
-        messages = self._messages(Kind.AUDIT, np.arange(self.clients), self._last.number, None)
-        heard, _ = self._open(grid.send_and_receive(messages, timeout=600))
-        if len(heard) < self.clients:
-            return None
-        g, refused = wire.decode(heard.payloads, self._specs[0])
-        if refused:
-            return None
+        total, group = torch.zeros(self.dim, dtype=torch.float64), max(1, AUDITED // (8 * self.dim))
+        for first in range(0, self.clients, group):
+            clients = np.arange(first, min(first + group, self.clients))
+            messages = self._messages(Kind.AUDIT, clients, self._last.number, None)
+            heard, _ = self._open(grid.send_and_receive(messages, timeout=600))
+            if len(heard) < len(clients):
+                return None
+            g, refused = wire.decode(heard.payloads, self._specs[0])
+            if refused:
+                return None
+            total += g.total(self.weights[torch.from_numpy(clients)])
         size = float(self.state.g.norm())
-        return float((self.state.g - g.total(self.weights)).norm()) / (size if size > 0 else 1.0)
+        return float((self.state.g - total).norm()) / (size if size > 0 else 1.0)
 
     def retire(self, grid: Grid) -> None:
         """Let the clients forget this run."""
@@ -252,9 +238,11 @@ class CompressedStrategy(Strategy):
         stamp, nodes = Stamp(pattern, records.PROTOCOL), self.nodes
         return (stamp.to(nodes[i], {records.BLOCK: block}) for i, block in zip(clients.tolist(), packed, strict=True))
 
-    def _hello(self, nodes: Sequence[int]) -> list[Message]:
-        content = records.instruction(None, self.ledger.hello())
-        return [Message(content, node, "query", group_id="enrol") for node in nodes]
+    def _hello(self, nodes: Sequence[int]) -> Iterator[Message]:
+        hello = self.ledger.hello()
+        pattern = Message(records.instruction(None, hello), 1, "query", group_id="enrol")
+        stamp = Stamp(pattern, records.PROTOCOL)
+        return (stamp.to(node, {records.BLOCK: hello}) for node in nodes)
 
     # What Flower asks of a strategy besides -------------------------------------------------------
 
@@ -270,21 +258,6 @@ class CompressedStrategy(Strategy):
     def summary(self) -> None:
         """One line to Flower's log."""
         logging.getLogger("flwr").info("%s: %s with %r", self.plan.label, self.plan.method, self.plan.compressor)
-
-
-def _read(message: Message) -> tuple[bytes, bytes]:
-    """A reply's block and payload. Raises: Refused where it carries none, or an error."""
-    if message.has_error():
-        told = said(message.error.reason or "")
-        reason, _, detail = told.partition(": ")
-        raise Refused(reason if reason in CLIENT_REASONS else "client raised", detail or told)
-    return records.read_answer(message.content)
-
-
-def said(reason: str) -> str:
-    """What a client itself raised, out of what Flower's runtimes wrap around it."""
-    inner = re.fullmatch(r"<class '.*?'>:<'(.*)'>", reason, re.DOTALL)
-    return (inner[1] if inner else reason).rpartition(FLOWERS_PREFIX)[2].strip()
 
 
 def round_half_up(number: float) -> int:

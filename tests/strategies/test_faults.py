@@ -27,7 +27,8 @@ from fl_ef21.state import Rows
 from fl_ef21.store import Files, Memory
 from scenarios.setup import Setup, prepare
 from strategies import SERVERS
-from strategies.flower import CompressedStrategy, Heard, Round, Silence
+from strategies.flower import CompressedStrategy, Round, Silence
+from strategies.flower_replies import Heard
 from strategies.ledger import Ledger
 from tests.faulty_grid import FAULTS, LOSSES, Expected, Fault, FaultyGrid, Turn
 from tests.small import scenario

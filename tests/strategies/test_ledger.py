@@ -78,7 +78,7 @@ def test_a_commit_moves_the_point() -> None:
 
 
 def test_what_a_client_raised_is_found_in_what_flower_wraps_around_it() -> None:
-    from strategies.flower import FLOWERS_PREFIX, said
+    from strategies.flower_replies import FLOWERS_PREFIX, said
 
     assert said("gradient: not finite") == "gradient: not finite"
     wrapped = f"<class 'ray.RayTaskError'>:<'traceback ...{FLOWERS_PREFIX}source: other code\n'>"

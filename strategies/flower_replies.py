@@ -1,0 +1,51 @@
+"""What came back from clients through Flower."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flwr.app import Message
+
+from fl_ef21 import records
+from fl_ef21.blocks import Array
+from fl_ef21.errors import Refused
+
+CLIENT_REASONS = ("block", "client", "source", "plan", "state", "model", "gradient", "value")
+FLOWERS_PREFIX = "\nException ClientAppException occurred. Message: "  # before a client's own words
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Replies that answer what was asked.
+
+    Attributes:
+      clients, version: (m,) int64, who sent each and from which version of its state.
+      payloads: m of them.
+    """
+
+    clients: Array
+    version: Array
+    payloads: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+    def __getitem__(self, which: Array) -> Heard:
+        return Heard(self.clients[which], self.version[which], [self.payloads[at] for at in which.tolist()])
+
+
+def read(message: Message) -> tuple[bytes, bytes]:
+    """A reply's block and payload. Raises: Refused where it carries none, or an error."""
+    if message.has_error():
+        told = said(message.error.reason or "")
+        reason, _, detail = told.partition(": ")
+        raise Refused(reason if reason in CLIENT_REASONS else "client raised", detail or told)
+    return records.read_answer(message.content)
+
+
+def said(reason: str) -> str:
+    """What a client itself raised, out of what Flower's runtimes wrap around it."""
+    inner = re.fullmatch(r"<class '.*?'>:<'(.*)'>", reason, re.DOTALL)
+    return (inner[1] if inner else reason).rpartition(FLOWERS_PREFIX)[2].strip()
