@@ -1,0 +1,56 @@
+"""A stamped message is one that Flower's own constructors would have made."""
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, Message
+
+from fl_ef21 import records
+from fl_ef21.flower_internals import Stamp, identify, name_message
+
+MODEL = ArrayRecord({"x": Array(np.arange(3.0))})
+
+
+def instruction(node: int, block: bytes) -> Message:
+    identify(5)
+    return Message(records.instruction(MODEL, block), node, "train", group_id="4")
+
+
+def same(one: Message, other: Message) -> bool:
+    """In all but the moment they were made."""
+    told = [{**message.metadata.__dict__, "_created_at": 0, "_ttl": 0} for message in (one, other)]
+    return told[0] == told[1] and one.content == other.content and type(one) is type(other)
+
+
+def test_an_instruction_to_another_node() -> None:
+    stamped = Stamp(instruction(1, b"a"), records.PROTOCOL).to(9, {records.BLOCK: b"b"})
+    assert same(stamped, instruction(9, b"b"))
+    assert stamped.content[records.MODEL] is MODEL and stamped.metadata.ttl == instruction(9, b"b").metadata.ttl
+
+
+def test_a_reply_to_another_instruction() -> None:
+    asked = [instruction(node, b"?") for node in (3, 8)]
+    for message in asked:
+        name_message(message, f"m{message.metadata.dst_node_id}")
+    stamp = Stamp(Message(records.reply(b"", b""), reply_to=asked[0]), records.PROTOCOL)
+    stamped = stamp.reply(asked[1], {records.BLOCK: b"b", records.PAYLOAD: b"p"})
+    made = Message(records.reply(b"b", b"p"), reply_to=asked[1])
+    assert same(stamped, made) and records.read_answer(stamped.content) == (b"b", b"p")
+    assert stamped.metadata.reply_to_message_id == "m8" and stamped.metadata.src_node_id == 8
+    assert abs(stamped.metadata.ttl - made.metadata.ttl) < 60
+
+
+def test_flower_can_serialise_it() -> None:
+    stamped = Stamp(instruction(1, b"a"), records.PROTOCOL).to(9, {records.BLOCK: b"b"})
+    children = {one.object_id: one for one in [stamped.content]}
+    assert Message.inflate(stamped.deflate(), children).content == instruction(9, b"b").content
+
+
+def test_changing_one_copy_changes_no_other() -> None:
+    pattern = instruction(1, b"a")
+    stamp = Stamp(pattern, records.PROTOCOL)
+    one, other = (stamp.to(node, {records.BLOCK: b"b"}) for node in (2, 3))
+    one.content.config_records[records.PROTOCOL][records.BLOCK] = b"c"
+    one.metadata.group_id = "elsewhere"
+    one.content["more"] = MODEL
+    for message, block in ((pattern, b"a"), (other, b"b")):
+        assert records.read_block(message.content) == block and message.metadata.group_id == "4"
+        assert "more" not in message.content
