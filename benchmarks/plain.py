@@ -42,11 +42,13 @@ class Samples:
 
     @classmethod
     def make(cls, clients: int, features: int) -> Samples:
-        """Gaussian classes of the shape that the scenario's synthetic data has."""
+        """Gaussian classes of the shape that the scenario's synthetic data has; the same in every process."""
+        rng = torch.Generator().manual_seed(0)
         sizes = torch.full((clients,), HELD)
-        labels = torch.randint(CLASSES, (clients * HELD,))
-        centres = torch.randn(CLASSES, features) * (4 / math.sqrt(2 * features))
-        return cls(torch.randn(len(labels), features).add_(centres[labels]), labels, sizes.cumsum(0) - sizes, sizes)
+        labels = torch.randint(CLASSES, (clients * HELD,), generator=rng)
+        centres = torch.randn(CLASSES, features, generator=rng) * (4 / math.sqrt(2 * features))
+        samples = torch.randn(len(labels), features, generator=rng).add_(centres[labels])
+        return cls(samples, labels, sizes.cumsum(0) - sizes, sizes)
 
     def draw(self, clients: Tensor) -> Tensor:
         """Which samples each client takes, with replacement: (n, B)."""
@@ -121,7 +123,10 @@ class Quadratic:
 
     @classmethod
     def make(cls, clients: int, dim: int) -> Quadratic:
-        return cls(0.1 ** torch.linspace(1, 0, dim), torch.randn(clients, dim))
+        """Eigenvalues from 0.1 to 1; the same in every process."""
+        return cls(
+            0.1 ** torch.linspace(1, 0, dim), torch.randn(clients, dim, generator=torch.Generator().manual_seed(0))
+        )
 
     def __call__(self, x: Tensor, rows: Rows) -> Tensor:
         return torch.sub(x, self.b[rows]).mul_(self.H)

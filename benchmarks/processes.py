@@ -23,12 +23,15 @@ def tell_of(module: str, *arguments: str) -> list[dict[str, Any]]:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
         assert process.stdout is not None
         peak = Peak(process.pid)
-        for line in process.stdout:
-            if line.startswith(MARK):
-                peak.look()
-                told.append(json.loads(line.removeprefix(MARK)) | {"peak_mib": peak.bytes / 2**20})
-        status = process.wait()
-        peak.stop()
+        try:
+            for line in process.stdout:
+                if line.startswith(MARK):
+                    peak.look()
+                    told.append(json.loads(line.removeprefix(MARK)) | {"peak_mib": peak.bytes / 2**20})
+            status = process.wait()
+        finally:  # also where a person has had enough
+            process.terminate()
+            peak.stop()
         if status or not told:
             errors.seek(0)
             raise SystemExit(f"{' '.join(command[2:])} failed:\n{errors.read()[-3000:]}")
