@@ -98,7 +98,7 @@ def worlds(quick: bool) -> list[World]:
         softmax("logistic_1000", 1000, 784, many),
         softmax("logistic_100", 100, 784, [Case("logistic_100", 100, 40 if quick else 200, 4 if quick else 8)]),
         network,
-        quadratic("d1e6_50", 50, 10**6, [Case("d1e6_50", 50, 5 if quick else 12, 2 if quick else 4)]),
+        quadratic("d1e6_50", 50, 10**6, [Case("d1e6_50", 50, 4 if quick else 12, 2 if quick else 4)]),
     ]
 
 

@@ -71,7 +71,7 @@ def clocked(program: Any, clock: Clock) -> Any:
 
 def world(clients: int = 1000, features: int = 784, quick: bool = False) -> World:
     """The population, and cases that ask a hundredth, a tenth and all of it."""
-    rounds = {1: 8 if quick else 30, 10: 15 if quick else 60, 100: 30 if quick else 120}
+    rounds = {1: 5 if quick else 30, 10: 10 if quick else 60, 100: 15 if quick else 120}
     cases = [Case(f"ask_{clients // part}", clients // part, rounds[part], 0) for part in (100, 10, 1)]
     return softmax("overhead", clients, features, cases, actors=0)
 
