@@ -1,17 +1,20 @@
-"""What is measured: scenarios, and the same arithmetic for the rivals."""
+"""What is measured: populations of clients, and how many of them a round asks.
+
+EF21-SGDM, TopK 1 %, batch 20, float32, start = "zero". Free of heavy imports: Flower's workers load it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from scenarios.schema import Scenario
 
-from scenarios.schema import Scenario
-
-BATCH, ETA, GAMMA, FRACTION = 20, 0.1, 0.05, 0.01
-Gradient = Callable[[Tensor, int, int], Tensor]  # x, client, round -> (d,)
+BATCH, ETA, GAMMA = 20, 0.1, 0.05
+CLASSES, HELD = 10, 27  # classes, and samples that each client holds
+SIDE = 28  # height and width of the network's images
 
 
 @dataclass(frozen=True)
@@ -19,53 +22,86 @@ class Case:
     """One row of the table.
 
     Attributes:
-      scenario: what the resident engine runs.
-      rounds: timed rounds; `flower_rounds` for Flower's simulation, which is slower.
+      asked: clients per round.
+      rounds, flower_rounds: timed ones, of our engine and the loop, and of Flower's simulation, which is slower.
     """
 
     name: str
-    scenario: Scenario
+    asked: int
     rounds: int
     flower_rounds: int
 
 
-def _scenario(clients: int, model: dict[str, object], data: dict[str, object], rounds: int) -> Scenario:
-    return Scenario.model_validate({
-        "name": "benchmark", "rounds": rounds, "data": data, "model": model,
-        "partition": {"clients": clients, "scheme": "iid"}, "train": {"batch_size": BATCH, "start": "zero"},
-        "method": [{"name": "ef21-sgdm", "eta": ETA, "gamma": GAMMA, "compressor": "topk", "fraction": FRACTION}],
-        "evaluate": {"every": 10**6, "audit": False}, "engine": {"actors": 2},
-    })  # fmt: skip
+@dataclass(frozen=True)
+class World:
+    """One population with its data and model; one process a side measures all its cases.
+
+    Attributes:
+      kind: softmax regression, the network of `benchmarks.network`, or a quadratic with exact gradients.
+      dim: d, the number of parameters.
+      features: numbers of a sample; 0 for the quadratic.
+      fraction: k / d of TopK.
+      actors: of the resident engine.
+    """
+
+    name: str
+    kind: Literal["softmax", "network", "quadratic"]
+    clients: int
+    dim: int
+    features: int
+    cases: tuple[Case, ...]
+    fraction: float = 0.01
+    actors: int = 2
+
+    @property
+    def k(self) -> int:
+        return max(1, round(self.fraction * self.dim))
+
+    def scenario(self) -> Scenario:
+        """What the resident engine runs."""
+        from scenarios.schema import Scenario
+
+        models: dict[str, dict[str, Any]] = {
+            "softmax": {"name": "logistic", "bias": True},
+            "network": {"name": "benchmarks.network:Net"},
+            "quadratic": {"name": "quadratic", "dim": self.dim, "noise": "none"},
+        }
+        data: dict[str, Any] = {"source": "digits"}  # of which a quadratic takes none
+        if self.features:
+            data = {"source": "synthetic", "samples": HELD * self.clients, "features": self.features,
+                    "classes": CLASSES, "test_fraction": 0.0}  # fmt: skip
+        return Scenario.model_validate({
+            "name": "benchmark", "rounds": 1, "data": data, "model": models[self.kind],
+            "partition": {"clients": self.clients, "scheme": "iid"},
+            "train": {"batch_size": BATCH, "start": "zero", "participation": self.cases[-1].asked / self.clients},
+            "method": [{"name": "ef21-sgdm", "eta": ETA, "gamma": GAMMA, "compressor": "topk", "k": self.k}],
+            "evaluate": {"every": 10**6, "audit": False}, "engine": {"actors": self.actors},
+        })  # fmt: skip
 
 
-def cases(quick: bool) -> list[Case]:
-    """The table's rows: logistic regression, a small CNN, and a long vector."""
+def softmax(name: str, clients: int, features: int, cases: Sequence[Case], **more: Any) -> World:
+    """Softmax regression with a bias: d = 10 (features + 1)."""
+    return World(name, "softmax", clients, CLASSES * (features + 1), features, tuple(cases), **more)
 
-    def logistic(clients: int, rounds: int, flower_rounds: int) -> Case:
-        data: dict[str, object] = {"source": "synthetic", "samples": 30 * clients, "features": 784, "classes": 10,
-                                   "test_fraction": 0.1}  # fmt: skip
-        model: dict[str, object] = {"name": "logistic", "bias": True}
-        return Case(f"logistic_{clients}", _scenario(clients, model, data, rounds), rounds, flower_rounds)
 
-    few = 4 if quick else 1
-    cnn = _scenario(100, {"name": "cnn"}, {"source": "digits"}, 8)
-    long = _scenario(50, {"name": "quadratic", "dim": 1_000_000}, {"source": "digits"}, 10)
+def quadratic(name: str, clients: int, dim: int, cases: Sequence[Case], **more: Any) -> World:
+    """q = H (x - b_i), which costs next to nothing."""
+    return World(name, "quadratic", clients, dim, 0, tuple(cases), **more)
+
+
+def worlds(quick: bool) -> list[World]:
+    """The table. Of one population, cases that ask fewer come first, so that their peak memory is their own."""
+    many = [Case("logistic_100_of_1000", 100, 20 if quick else 100, 3 if quick else 5),
+            Case("logistic_1000", 1000, 8 if quick else 30, 2 if quick else 5)]  # fmt: skip
+    network = World("cnn_100", "network", 100, 50_186, SIDE * SIDE, (Case("cnn_100", 100, 3 if quick else 8, 2),))
     return [
-        logistic(100, 200 // few, 8 // min(few, 2)),
-        logistic(1000, 40 // few, 3),
-        Case("cnn_100", cnn, 8 // min(few, 2), 3),
-        Case("d1e6_50", long, 12 // min(few, 2), 3),
+        softmax("logistic_1000", 1000, 784, many),
+        softmax("logistic_100", 100, 784, [Case("logistic_100", 100, 40 if quick else 200, 4 if quick else 8)]),
+        network,
+        quadratic("d1e6_50", 50, 10**6, [Case("d1e6_50", 50, 4 if quick else 12, 2 if quick else 4)]),
     ]
 
 
-def simple_gradient(case: Case) -> tuple[int, Gradient]:
-    """d, and one client's stochastic gradient in plain torch, as a user of Flower would write it."""
-    from scenarios.setup import prepare
-
-    setup = prepare(case.scenario)
-    problem = setup.problem
-
-    def gradient(x: Tensor, client: int, round: int) -> Tensor:
-        return problem.gradients(x, torch.tensor([client]), round)[0]
-
-    return problem.dim, gradient
+def names() -> list[str]:
+    """The cases of the table, in its order."""
+    return [case.name for world in worlds(True) for case in world.cases]

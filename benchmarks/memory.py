@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 
@@ -35,19 +34,21 @@ def resident(pid: int) -> int:
 
 
 class Peak:
-    """Watches a process tree until told to stop."""
+    """Watches a process tree until told to stop; `bytes` is the most it has seen."""
 
     def __init__(self, pid: int, every: float = 0.5) -> None:
-        self.bytes, self._pid, self._every, self._on = 0, pid, every, True
+        self.bytes, self._pid, self._every = 0, pid, every
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
-    def _watch(self) -> None:
-        while self._on:
-            self.bytes = max(self.bytes, resident(self._pid))
-            time.sleep(self._every)
+    def look(self) -> None:
+        self.bytes = max(self.bytes, resident(self._pid))
 
-    def stop(self) -> int:
-        self._on = False
+    def _watch(self) -> None:
+        while not self._over.wait(self._every):
+            self.look()
+
+    def stop(self) -> None:
+        self._over.set()
         self._thread.join()
-        return self.bytes
