@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from flwr.app import Error, Message
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, Metadata, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run as Run
@@ -27,6 +27,53 @@ def name_message(message: Message, name: str) -> None:
 def error_reply(message: Message, code: int, reason: str) -> Message:
     """What a runtime answers for a client that could not."""
     return Message(Error(code, reason), reply_to=message)
+
+
+def message_parts(message: Message) -> tuple[dict[str, Any], RecordDict | None, tuple[int, str | None] | None]:
+    """Metadata, content and error of a message, of which the first is a copy."""
+    error = (message.error.code, message.error.reason) if message.has_error() else None
+    return dict(message.metadata.__dict__), message.content if message.has_content() else None, error
+
+
+def make_message(metadata: dict[str, Any], content: RecordDict | None, error: tuple[int, str | None] | None) -> Message:
+    """The message of these parts, which become its own."""
+    message, known = object.__new__(Message), object.__new__(Metadata)
+    known.__dict__.update(metadata)
+    message.__dict__.update(_metadata=known, _content=content, _error=None if error is None else Error(*error))
+    return message
+
+
+def record_parts(record: Any) -> tuple[Any, dict[str, Any]]:
+    """Kind and entries of a record, lists copied; an array is its (dtype, shape, stype, data)."""
+    entries: dict[str, Any] = record.__dict__["_data"]
+    if isinstance(record, ArrayRecord):
+        return ArrayRecord, {name: (one.dtype, one.shape, one.stype, one.data) for name, one in entries.items()}
+    kind = MetricRecord if isinstance(record, MetricRecord) else ConfigRecord
+    return kind, {name: list(one) if isinstance(one, list) else one for name, one in entries.items()}
+
+
+def make_record(parts: tuple[Any, dict[str, Any]]) -> Any:
+    """A record of these parts that shares nothing with another but bytes: 1 us, where Flower's checks take 10."""
+    kind, entries = parts
+    record = kind()
+    if kind is ArrayRecord:
+        record.__dict__["_data"] = {name: _array(*one) for name, one in entries.items()}
+    else:
+        record.__dict__["_data"] = {n: list(one) if isinstance(one, list) else one for n, one in entries.items()}
+    return record
+
+
+def make_records(records: dict[str, Any]) -> RecordDict:
+    """A RecordDict of records that have been checked before."""
+    content = RecordDict()
+    content.__dict__["_data"] = records
+    return content
+
+
+def _array(dtype: str, shape: tuple[int, ...], stype: str, data: bytes) -> Array:
+    array = object.__new__(Array)
+    array.__dict__.update(dtype=dtype, shape=shape, stype=stype, data=data)
+    return array
 
 
 def new_run(run_id: int) -> Run:
