@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, Metadata, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, Metadata, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run as Run
 from flwr.supercore.task_identity import TaskIdentity
 
 CLIENT_RAISED, NODE_UNAVAILABLE = 2, 5  # flwr.common.constant.ErrorCode
+SERVER = 1  # flwr.common.constant.SUPERLINK_NODE_ID
 
 
 def identify(run_id: int, node_id: int = 1) -> None:
@@ -79,6 +80,18 @@ def _array(dtype: str, shape: tuple[int, ...], stype: str, data: bytes) -> Array
 def new_run(run_id: int) -> Run:
     """A run that no SuperLink knows of."""
     return Run.create_empty(run_id)
+
+
+def new_context(run: Run, run_config: dict[str, Any]) -> Context:
+    """What Flower's simulation hands a ServerApp."""
+    return Context(run_id=run.run_id, node_id=SERVER, node_config={}, state=RecordDict(), run_config=run_config)
+
+
+def flat_config(table: dict[str, Any]) -> dict[str, Any]:
+    """A run-config as apps see it: {"a": {"b": 1}} is {"a.b": 1}. Raises: ValueError for what it cannot hold."""
+    from flwr.common.config import flatten_dict
+
+    return dict(flatten_dict(table))
 
 
 def simulate(server: ServerApp, client: ClientApp, nodes: int, backend: dict[str, Any]) -> None:

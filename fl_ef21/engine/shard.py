@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Protocol
 
 import torch
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 from torch import Tensor
 

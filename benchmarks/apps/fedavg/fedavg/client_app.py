@@ -18,7 +18,7 @@ def train(message: Message, context: Context) -> Message:
     client, config = int(context.node_config["partition-id"]), context.run_config
     weight, bias = (message.content["arrays"][name].numpy() for name in ("weight", "bias"))
     seen = int(context.state["seen"]["rounds"]) if "seen" in context.state else 0
-    kept = context.state["momentum"] if "momentum" in context.state else None
+    kept = context.state.get("momentum")
     v, b = (kept["v"].numpy(), kept["b"].numpy()) if kept else start()
 
     x, y = load(client)

@@ -19,4 +19,6 @@ def main(grid: Grid, context: Context) -> None:
         grid, ArrayRecord({"weight": Array(weight), "bias": Array(bias)}), num_rounds=int(config["rounds"])
     )
     if config["out"]:
-        np.save(str(config["out"]), np.concatenate([result.arrays[name].numpy().ravel() for name in ("weight", "bias")]))
+        np.save(
+            str(config["out"]), np.concatenate([result.arrays[name].numpy().ravel() for name in ("weight", "bias")])
+        )
