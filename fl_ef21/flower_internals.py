@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, Metadata, MetricRecord, RecordDict
@@ -94,21 +95,37 @@ def flat_config(table: dict[str, Any]) -> dict[str, Any]:
     return dict(flatten_dict(table))
 
 
-def simulate(server: ServerApp, client: ClientApp, nodes: int, backend: dict[str, Any]) -> None:
+def simulate(
+    server: ServerApp, client: ClientApp, nodes: int, backend: dict[str, Any],
+    folder: Path | None = None, run_config: dict[str, Any] | None = None,
+) -> None:  # fmt: skip
     """Flower's own simulation runtime in this process; returns when the ServerApp does.
+
+    `run_config` is what both halves see, and `folder` that of the app whose defaults it changes.
 
     The public `run_simulation` is deprecated in favour of `flwr run`, which cannot hand apps over as values.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns
     from flwr.simulation.run_simulation import _run_simulation
+    from flwr.supercore.constant import NOOP_FEDERATION_ID
     from flwr.supercore.telemetry import EventType
 
+    run, context = None, None
+    if run_config is not None:
+        run = new_run(1)
+        run.override_config, run.primary_task_id, run.federation_id = dict(run_config), 1, NOOP_FEDERATION_ID
+        identify(run.run_id)
+        context = new_context(run, dict(run_config))
     _run_simulation(
         num_supernodes=nodes,
         exit_event=EventType.PYTHON_API_RUN_SIMULATION_LEAVE,
         client_app=client,
         server_app=server,
         backend_config=backend,
+        app_dir=str(folder or ""),
+        is_app=folder is not None,
+        run=run,
+        server_app_context=context,
     )
 
 
