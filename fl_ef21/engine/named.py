@@ -19,7 +19,7 @@ def find(folder: str, name: str) -> Any:
     Raises: whatever the import raises; AttributeError where the module has no such name.
     """
     if sys.path[:1] != [folder]:
-        sys.path.insert(0, folder)
+        sys.path[:] = [folder, *(other for other in sys.path if other != folder)]
     module, _, attributes = name.partition(":")
     found: Any = import_module(module)
     for attribute in attributes.split("."):

@@ -40,24 +40,22 @@ def vandal() -> ClientApp:
     return app
 
 
-@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("actors", ACTORS)
-def test_a_client_that_changes_its_message_changes_no_other(actors: int, size: int) -> None:
+def test_a_client_that_changes_its_message_changes_no_other(actors: int) -> None:
     with RayGrid(4, app=vandal(), settings=Settings(actors, cpus_per_actor=0.5)) as grid:
-        sent = instructions(range(1, 5), size)
-        replies = grid.send_and_receive(sent)
-    for reply in replies:
-        seen = reply.content["seen"]
-        assert (seen["sum"], seen["steps"], seen["keys"]) == (0.0, [1, 2], 2)
-        assert (reply.content["x"]["x"].numpy() == 1).all()
-    content = sent[0].content
-    assert set(content) == {"x", "c"} and dict(content["c"]) == {"steps": [1, 2]}
-    assert list(content["x"]) == ["x"] and not content["x"]["x"].numpy().any()
-    assert [message.metadata.dst_node_id for message in sent] == [1, 2, 3, 4]
+        rounds = [(sent, grid.send_and_receive(sent)) for sent in (instructions(range(1, 5), size) for size in SIZES)]
+    for sent, replies in rounds:
+        for reply in replies:
+            seen = reply.content["seen"]
+            assert (seen["sum"], seen["steps"], seen["keys"]) == (0.0, [1, 2], 2)
+            assert (reply.content["x"]["x"].numpy() == 1).all()
+        content = sent[0].content
+        assert set(content) == {"x", "c"} and dict(content["c"]) == {"steps": [1, 2]}
+        assert list(content["x"]) == ["x"] and not content["x"]["x"].numpy().any()
+        assert [message.metadata.dst_node_id for message in sent] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("actors", ACTORS)
-def test_what_the_driver_does_to_a_reply_does_not_reach_the_client(actors: int) -> None:
+def test_what_the_driver_does_to_a_reply_does_not_reach_the_client() -> None:
     app = ClientApp()
 
     @app.train()
@@ -65,7 +63,7 @@ def test_what_the_driver_does_to_a_reply_does_not_reach_the_client(actors: int) 
         kept = context.state.setdefault("kept", ConfigRecord({"n": [0]}))
         return Message(RecordDict({"kept": kept}), reply_to=message)
 
-    with RayGrid(1, app=app, settings=Settings(actors)) as grid:
+    with RayGrid(1, app=app, settings=Settings(0)) as grid:
         for _ in range(2):
             (reply,) = grid.send_and_receive(instructions(range(1, 2), 1))
             assert reply.content["kept"]["n"] == [0]
