@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from fl_ef21.errors import InputError
 from scenarios.commands.failures import Code, complain, explained
+
+if TYPE_CHECKING:
+    from scenarios.foreign import Answers
 
 
 def run_app(
@@ -37,11 +41,8 @@ def run_app(
         tell(app.run(clients, Settings(actors, cpus, gpus)))
 
 
-def tell(answers: object) -> None:
-    """One line on stdout, and one about clients that failed."""
-    from scenarios.foreign import Answers
-
-    assert isinstance(answers, Answers)
+def tell(answers: Answers) -> None:
+    """One line on stdout, and one about clients that failed on stderr."""
     rate = answers.answered / max(answers.seconds, 1e-9)
     typer.echo(f"{answers.seconds:,.1f} s, {answers.answered:,} client messages answered, {rate:,.0f} a second")
     if answers.failed:

@@ -56,7 +56,8 @@ app = ServerApp()
 def main(grid, context):
     config = context.run_config
     start = ArrayRecord({"x": Array(np.zeros(3))})
-    result = FedAvg(fraction_evaluate=0.0, min_train_nodes=config["least"]).start(grid, start, num_rounds=config["rounds"])
+    strategy = FedAvg(fraction_evaluate=0.0, min_train_nodes=config["least"])
+    result = strategy.start(grid, start, num_rounds=config["rounds"])
     metrics = {name: round(value, 9) for name, value in result.train_metrics_clientapp[config["rounds"]].items()}
     told = {"x": result.arrays["x"].numpy().tolist(), "metrics": metrics,
             "depth": config["extra.depth"], "run": context.run_id}
