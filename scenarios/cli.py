@@ -89,6 +89,34 @@ def run(
     running.run(scenario, out, sets or [], runtime.value, format.value, debug)
 
 
+@app.command("run-app")
+def run_app(
+    path: Annotated[Path, typer.Argument()],
+    clients: Annotated[
+        int | None, typer.Option(help="Simulated clients; as the app says, else 10.", show_default=False)
+    ] = None,
+    actors: Annotated[
+        int | None, typer.Option(help="Ray actors, one a core by default; 0: this process.", show_default=False)
+    ] = None,
+    cpus_per_actor: Annotated[float, typer.Option(help="May be a fraction.")] = 1.0,
+    gpus_per_actor: Annotated[float, typer.Option(help="May be a fraction.")] = 0.0,
+    run_config: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'K=V ...'", show_default=False, help="Change the app's config as `flwr run` does, or a TOML file."
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    """Run any Flower app on the resident engine.
+
+    PATH is its folder, the one with pyproject.toml.
+    """
+    from scenarios.commands import app as command
+
+    command.run_app(path, clients, actors, cpus_per_actor, gpus_per_actor, run_config or [], debug)
+
+
 @app.command()
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...")],

@@ -14,6 +14,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from fl_ef21 import records
+from fl_ef21.engine import ordinary
 from fl_ef21.engine.pool import Build, Settings, ShardLost, open_pool, split
 from fl_ef21.errors import Refused
 from fl_ef21.flower_internals import (
@@ -102,7 +103,7 @@ class RayGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Messages may come from a generator: a shard begins while those of the next are being made."""
-        names, shared = list[str](), dict[int, Any]()
+        names, shared = list[str](), dict[Any, Any]()
         plain: dict[_Group, list[Message]] = {}
         current, members, tile = _Group(-1, 0, True), list[Message](), -1
         for message in messages:
@@ -141,17 +142,17 @@ class RayGrid(Grid):
         model = id(content.get(records.MODEL)) if batched else 0
         return _Group(bisect_right(self._starts, client) - 1, model, batched)
 
-    def _submit(self, group: _Group, members: list[Message], shared: dict[int, Any]) -> None:
-        clients = [message.metadata.dst_node_id - 1 for message in members]
+    def _submit(self, group: _Group, members: list[Message], shared: dict[Any, Any]) -> None:
         if group.batched:
+            clients = [message.metadata.dst_node_id - 1 for message in members]
             model = members[0].content.get(records.MODEL)
             if isinstance(model, ArrayRecord) and group.model not in shared:
                 shared[group.model] = self._pool.share(records.unpack_model(model).numpy())
             blocks = [records.read_block(message.content) for message in members]
             handle = self._pool.submit(group.shard, "answer", shared.get(group.model), clients, blocks)
+            self._pending.append((handle, members, True))
         else:
-            handle = self._pool.submit(group.shard, "call", list(zip(clients, members, strict=True)))
-        self._pending.append((handle, members, group.batched))
+            self._pending += ordinary.submit(self._pool, group.shard, members, shared)
 
     def _collect(self, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -166,7 +167,7 @@ class RayGrid(Grid):
             except ShardLost as lost:
                 replies = [error_reply(message, NODE_UNAVAILABLE, str(lost)) for message in members]
             else:
-                replies = _replies(members, got) if batched else got
+                replies = _replies(members, got) if batched else ordinary.replies(got)
             for message, reply in zip(members, replies, strict=True):
                 self._early[message.metadata.message_id] = reply
         self._pending = waiting

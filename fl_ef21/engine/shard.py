@@ -11,10 +11,11 @@ from functools import cache
 from typing import Any, Protocol
 
 import torch
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 from torch import Tensor
 
+from fl_ef21.engine import ordinary
 from fl_ef21.errors import Refused
 from fl_ef21.flower_internals import CLIENT_RAISED, error_reply
 from fl_ef21.threads import computing_with
@@ -66,15 +67,18 @@ class Shard:
             told = Refused("client raised", _tell(error))
             return [told for _ in blocks]
 
-    def call(self, messages: Sequence[tuple[int, Message]]) -> list[Message]:
+    def call(self, messages: Sequence[ordinary.Packed], *models: ordinary.Parts) -> list[ordinary.Packed]:
         """Replies of an ordinary ClientApp, one client after another, each with its resident context."""
         assert self.app is not None
         replies = []
-        for client, message in messages:
+        for message in ordinary.received(messages, models):
+            context = self.contexts[message.metadata.dst_node_id - 1]
+            before = ordinary.remembered(context)
             try:
-                replies.append(self.app(message, self.contexts[client]))
+                replies.append(ordinary.packed(self.app(message, context)))
             except Exception as error:  # a user's app may raise anything
-                replies.append(error_reply(message, CLIENT_RAISED, _tell(error)))
+                ordinary.restore(context, before)
+                replies.append(ordinary.packed(error_reply(message, CLIENT_RAISED, _tell(error))))
         return replies
 
 
