@@ -9,7 +9,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAdam, FedAvg
 
 from fl_ef21.engine import RayGrid, Settings
-from fl_ef21.engine.pool import split
+from fl_ef21.engine.blocks import split
 from fl_ef21.errors import InputError
 
 HERE = Settings(actors=0)
