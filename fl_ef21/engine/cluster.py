@@ -138,7 +138,28 @@ def _on_path(folder: Path) -> bool:
     return any(Path(entry).resolve() == folder for entry in sys.path)
 
 
+def lives(node: dict[str, Any]) -> bool:
+    """Whether a node of `ray.nodes()` is there: Ray knows of a death some seconds later, a port closes at once."""
+    from ray.util.client import ray as outside
+
+    if not node["Alive"] or outside.is_connected():  # type: ignore[no-untyped-call]  # through ray://, none is in reach
+        return bool(node["Alive"])
+    try:
+        socket.create_connection((node["NodeManagerAddress"], node["NodeManagerPort"]), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
 def nodes(found: Iterable[dict[str, Any]]) -> list[Node]:
-    """The nodes that live, of what `ray.nodes()` tells."""
-    living = [(str(one["NodeManagerAddress"]), one["Resources"]) for one in found if one["Alive"]]
-    return [Node(name, float(has.get("CPU", 0)), float(has.get("GPU", 0))) for name, has in living]
+    """What the nodes of `ray.nodes()` have, those that have died left out."""
+    has = [(str(one["NodeManagerAddress"]), one["Resources"]) for one in found if one["Alive"]]
+    return [Node(name, float(what.get("CPU", 0)), float(what.get("GPU", 0))) for name, what in has]
+
+
+def present() -> list[Node]:
+    """The nodes of the cluster that this process has joined."""
+    import ray
+
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return nodes([one for one in found if lives(one)])

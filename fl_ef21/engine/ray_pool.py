@@ -217,7 +217,7 @@ def open_ray(
     import ray
 
     try:
-        there = cluster.nodes(ray.nodes())  # type: ignore[no-untyped-call]
+        there = cluster.present()
         actors = settings.actors or max(1, placement.capacity(there, settings))
         placement.check(there, settings, actors)
         blocks = split(actors)

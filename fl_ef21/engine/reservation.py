@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 from fl_ef21.engine import cluster, placement
@@ -25,7 +24,7 @@ class Reservation:
         self._group = placement_group([bundle] * actors, strategy="SPREAD")
         if not self._group.wait(PATIENCE):
             self.release()
-            there = placement.describe(cluster.nodes(ray.nodes()))  # type: ignore[no-untyped-call]
+            there = placement.describe(cluster.present())
             free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
             left = ", ".join(f"{free.get(name, 0):g} {name}s" for name in bundle)
             raise InputError(
@@ -55,7 +54,7 @@ class Reservation:
             return False
         for node in ray.nodes():  # type: ignore[no-untyped-call]
             if node["NodeID"] == table["bundles_to_node_id"][shard]:
-                return bool(node["Alive"]) and _listens(node["NodeManagerAddress"], node["NodeManagerPort"])
+                return cluster.lives(node)
         return False
 
     def release(self) -> None:
@@ -68,16 +67,3 @@ class Reservation:
 
         table: dict[str, Any] = placement_group_table(self._group)
         return table
-
-
-def _listens(host: str, port: int) -> bool:
-    """A node that has just died is known to Ray some seconds later; its port is closed at once."""
-    from ray.util.client import ray as outside
-
-    if outside.is_connected():  # type: ignore[no-untyped-call]  # nodes cannot be reached from here
-        return True
-    try:
-        socket.create_connection((host, port), timeout=1.0).close()
-    except OSError:
-        return False
-    return True

@@ -99,7 +99,7 @@ HAVE = r"the nodes have 2 x \(2 CPUs, 1 GPU\), so "
     [
         (
             Settings(5),
-            rf"engine.actors = 5: an actor takes 1 CPU; {HAVE}4 fit; use fewer actors or a smaller engine.cpus_per_actor",
+            rf"engine.actors = 5: an actor takes 1 CPU; {HAVE}4 fit; use fewer actors",
         ),
         # three CPUs in all would do for one actor, but no node has them
         (
@@ -215,7 +215,7 @@ def test_auto_without_a_cluster_is_told_with_what_to_do(monkeypatch: pytest.Monk
     monkeypatch.setattr(services, "find_gcs_addresses", set)  # other clusters of this machine
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with pytest.raises(InputError, match="engine.address = 'auto': no Ray cluster runs here; start one: `ray start"):
+    with pytest.raises(InputError, match=r"engine.address = 'auto': no Ray cluster runs here; start one: `ray start"):
         cluster.connect(Settings(2, address="auto"))
 
 
@@ -266,7 +266,8 @@ def test_clients_move_when_shards_are_uneven_several_times_in_a_row_and_then_sta
         assert all(balance.home[client] == a for client in clients)
         for client in clients:
             balance.home[client] = b
-    assert np.ptp(balance.loads(np.array(seconds))) <= 1.0
+    loads = balance.loads(np.array(seconds))
+    assert loads.max() <= 1.2 * loads.mean()
     for _ in range(9):
         spent(balance, seconds)
         assert balance.moves([0, 1]) == {}
