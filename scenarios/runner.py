@@ -195,7 +195,8 @@ def _flower(session: Session) -> None:
     with tempfile.TemporaryDirectory(prefix="fl-ef21-state-") as folder, session.interrupt:
         client = client_app(_remote_loader(to_toml(setup.scenario), Path(folder)))
         backend: dict[str, Any] = {
-            "init_args": {"num_cpus": max(1, wanted.actors) * max(1, int(wanted.cpus_per_actor)),
+            "init_args": {"address": "local",  # whatever cluster runs on this machine
+                          "num_cpus": max(1, wanted.actors) * max(1, int(wanted.cpus_per_actor)),
                           "include_dashboard": False, "log_to_driver": False, "logging_level": "error"},
             "client_resources": {"num_cpus": wanted.cpus_per_actor, "num_gpus": wanted.gpus_per_actor},
         }  # fmt: skip

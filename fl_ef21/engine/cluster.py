@@ -74,6 +74,8 @@ def refusal(told: str, where: str) -> str:
             f"the cluster runs Ray {theirs[0]} on Python {ours[0]}, this process Ray {theirs[1]} on Python {ours[1]}; "
             "install the same versions on every machine"
         )
+    if "Starting Ray client server failed" in told:
+        return "Ray could not start its helper for this client, which happens to the first one; try once more"
     told = " ".join(told.split())
     if not where.startswith("ray://"):
         told += f"; is this machine a node of the cluster? `ray start --address={where}` makes it one"

@@ -219,12 +219,14 @@ def test_auto_without_a_cluster_is_told_with_what_to_do(monkeypatch: pytest.Monk
         cluster.connect(Settings(2, address="auto"))
 
 
-def test_another_version_of_ray_is_told_by_number() -> None:
+def test_what_ray_refuses_is_told_with_what_to_do() -> None:
     said = (
         "Version mismatch: The cluster was started with:\n    Ray: 2.40.0\n    Python: 3.12.1\n"
         "This process on node 10.0.0.2:6379 was started with:\n    Ray: 2.55.1\n    Python: 3.11.9\n"
     )
     told = cluster.refusal(said, "10.0.0.1:6379")
+    assert "try once more" in cluster.refusal("Starting Ray client server failed. See ray", "ray://10.0.0.1:10001")
+    assert "`ray start --address=10.0.0.1:6379` makes it one" in cluster.refusal("no node", "10.0.0.1:6379")
     assert told.startswith("the cluster runs Ray 2.40.0 on Python 3.12.1, this process Ray 2.55.1 on Python 3.11.9")
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import scenarios
+from fl_ef21.errors import InputError
 from fl_ef21.problems.devices import on
 from fl_ef21.store import Memory
 from scenarios.setup import prepare
@@ -57,6 +60,23 @@ def test_programs_of_all_shards_together_travel_as_little_more_than_the_data(nam
     blocks = [range(at, at + 20) for at in range(0, 100, 20)]
     sent = [len(pickle.dumps(setup.program(block, Memory(block)))) for block in blocks]
     assert sum(sent) < 1.2 * size + len(blocks) * 20_000
+
+
+def test_a_gpu_that_only_the_cluster_has_is_left_to_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    share = {"gpus_per_actor": 0.5, "actors": 2}
+    with pytest.raises(InputError, match=r"engine.gpus_per_actor = 0.5: this machine has no GPU"):
+        prepared("cnn", engine=share)
+    there: Any = prepared("cnn", engine=share | {"address": "auto"}).problem
+    assert there.features.device.type == "cpu"
+    assert there.model.batched and not prepared("cnn").problem.model.batched  # as suits where shards compute
+
+
+def test_flowers_own_simulation_joins_no_cluster_and_says_so(tmp_path: Path) -> None:
+    joined = scenario(engine={"address": "auto", "actors": 2})
+    with pytest.raises(InputError, match=r"engine.address = 'auto': Flower's own simulation starts a Ray of its own"):
+        scenarios.run(joined, runtime="flower", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.gpu
