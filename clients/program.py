@@ -22,6 +22,7 @@ from fl_ef21.commit import Kind
 from fl_ef21.errors import Refused
 from fl_ef21.messages import Compressed, whole
 from fl_ef21.plan import Plan
+from fl_ef21.problems.devices import on
 from fl_ef21.state import Rows
 from fl_ef21.store import Store
 from fl_ef21.types import Problem
@@ -42,6 +43,10 @@ class Program:
 
     def __init__(self, problem: Problem, plans: Sequence[Plan], store: Store, source: bytes, tile: int) -> None:
         self.problem, self.plans, self.store, self.source, self.tile = problem, tuple(plans), store, source, tile
+
+    def to(self, device: str) -> None:
+        """Compute there from now on; before any state is kept."""
+        self.problem = on(self.problem, device)
 
     def answer(self, x: Tensor | None, clients: Sequence[int], packed: Sequence[bytes]) -> list[Answer]:
         """Answers in the order of the instructions; all of them carry the same model x (d,) or none."""

@@ -152,22 +152,35 @@ class Session:
 
 def _resident(session: Session) -> None:
     setup, wanted = session.setup, session.setup.scenario.engine
-    settings = Settings(wanted.actors, wanted.cpus_per_actor, wanted.gpus_per_actor)
+    whole = wanted.address is not None and "actors" not in wanted.model_fields_set  # all that the cluster has
+    actors = None if whole else wanted.actors
+    settings = Settings(actors, wanted.cpus_per_actor, wanted.gpus_per_actor, wanted.address)
     where = device(setup.scenario)
-    session.listener.message("starting Ray" if settings.actors else "computing in this process")
+    ray = "starting Ray" if wanted.address is None else f"joining the Ray cluster at {wanted.address}"
+    session.listener.message("computing in this process" if actors == 0 else ray)
 
     def shard(clients: range) -> Program:
         return setup.program(clients, Memory(clients, where))
 
     with (
         session.interrupt,
-        RayGrid(setup.scenario.partition.clients, batched=shard, settings=settings, tile=setup.tile) as grid,
+        RayGrid(
+            setup.scenario.partition.clients,
+            batched=shard,
+            settings=settings,
+            tile=setup.tile,
+            costs=lambda: getattr(setup.problem, "costs", None),
+        ) as grid,
     ):
         session.train(grid)
 
 
 def _flower(session: Session) -> None:
     setup, wanted = session.setup, session.setup.scenario.engine
+    if wanted.address is not None:
+        raise InputError(
+            "engine.address", wanted.address, "Flower's own simulation starts a Ray of its own; leave it out"
+        )
     clients = setup.scenario.partition.clients
     session.listener.message("starting Flower's simulation runtime")
     server, failure = ServerApp(), list[BaseException]()
@@ -182,7 +195,8 @@ def _flower(session: Session) -> None:
     with tempfile.TemporaryDirectory(prefix="fl-ef21-state-") as folder, session.interrupt:
         client = client_app(_remote_loader(to_toml(setup.scenario), Path(folder)))
         backend: dict[str, Any] = {
-            "init_args": {"num_cpus": max(1, wanted.actors) * max(1, int(wanted.cpus_per_actor)),
+            "init_args": {"address": "local",  # whatever cluster runs on this machine
+                          "num_cpus": max(1, wanted.actors) * max(1, int(wanted.cpus_per_actor)),
                           "include_dashboard": False, "log_to_driver": False, "logging_level": "error"},
             "client_resources": {"num_cpus": wanted.cpus_per_actor, "num_gpus": wanted.gpus_per_actor},
         }  # fmt: skip

@@ -203,7 +203,8 @@ class Engine(Section):
 
     actors: Annotated[int, Field(ge=0, strict=True)] = Field(default_factory=lambda: os.cpu_count() or 1)
     cpus_per_actor: Positive = 1.0
-    gpus_per_actor: NotNegative = 0.0
+    gpus_per_actor: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0
+    address: Text | None = None
 
 
 class Stop(Section):

@@ -80,10 +80,12 @@ def prepare(scenario: Scenario) -> Setup:
         dataset, parts = _split(scenario)
         counts = partition.label_counts(dataset, parts)
     train = scenario.train
+    where = device(scenario)
+    here = where if torch.cuda.is_available() else "cpu"
     problem = problems.build(
         scenario.model.name, clients=scenario.partition.clients, data=dataset, parts=parts,
         options=_given(scenario.model, ("name",)), batch_size=train.batch_size, weights=train.weights,
-        seed=scenario.seed, dtype=DTYPES[train.dtype], device=device(scenario),
+        seed=scenario.seed, dtype=DTYPES[train.dtype], device=here, shards=where,
     )  # fmt: skip
     plans = tuple(_plan(scenario, i, method, problem) for i, method in enumerate(scenario.method))
     return Setup(scenario, problem, plans, agreed(_shared_text(scenario)), dataset, counts)
@@ -96,11 +98,14 @@ def _shared_text(scenario: Scenario) -> str:
 
 
 def device(scenario: Scenario) -> str:
-    """Where clients compute: a GPU if the scenario gives actors a share of one. Raises: InputError without one."""
+    """Where clients compute: a GPU if the scenario gives actors a share of one.
+
+    Raises: InputError where this machine has none; what a cluster has is known once it was joined.
+    """
     share = scenario.engine.gpus_per_actor
     if share == 0:
         return "cpu"
-    if not torch.cuda.is_available():
+    if not torch.cuda.is_available() and scenario.engine.address is None:
         raise InputError("engine.gpus_per_actor", share, "this machine has no GPU; use 0 to compute on the CPU")
     return "cuda"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import itertools
 import time
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from flwr.serverapp import Grid
 
 from fl_ef21 import records
 from fl_ef21.engine import ordinary
-from fl_ef21.engine.pool import Build, Settings, ShardLost, open_pool, split
+from fl_ef21.engine.pool import Build, Costs, Settings, ShardLost, open_pool
 from fl_ef21.errors import Refused
 from fl_ef21.flower_internals import (
     CLIENT_RAISED,
@@ -51,18 +50,18 @@ class RayGrid(Grid):
     def __init__(
         self, clients: int, *, app: ClientApp | None = None, batched: Build | None = None,
         settings: Settings | None = None, run_config: dict[str, Any] | None = None, tile: int = 16,
+        costs: Costs | None = None,
     ) -> None:  # fmt: skip
-        """`tile`: clients a shard computes together; shards hold whole tiles."""
+        """`tile`: clients a shard computes together; shards hold whole tiles. `costs`: what clients cost, so that
+        shards are even in cost and not in number."""
         if app is None and batched is None:
             raise ValueError("a grid needs a ClientApp, a batched form, or both")
-        settings = settings or Settings()
         self.clients = clients
-        blocks = split(clients, max(1, settings.actors), tile if batched else 1)
-        self._starts = [block.start for block in blocks]
         self._run = new_run(1)
         identify(self._run.run_id)
         self._has_batched, self._tile = batched is not None, tile
-        self._pool = open_pool(settings, blocks, batched, app, run_config or {})
+        whole = tile if batched else 1
+        self._pool = open_pool(settings or Settings(), clients, whole, batched, app, run_config or {}, costs)
         self._names = itertools.count(1)
         gc.collect()
         gc.freeze()  # thousands of messages a round would else make Python look through all of torch again
@@ -104,6 +103,7 @@ class RayGrid(Grid):
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Messages may come from a generator: a shard begins while those of the next are being made."""
         names, shared = list[str](), dict[Any, Any]()
+        self._pool.begin()
         plain: dict[_Group, list[Message]] = {}
         current, members, tile = _Group(-1, 0, True), list[Message](), -1
         for message in messages:
@@ -140,7 +140,7 @@ class RayGrid(Grid):
         content = entries(message.content)
         batched = self._has_batched and records.PROTOCOL in content
         model = id(content.get(records.MODEL)) if batched else 0
-        return _Group(bisect_right(self._starts, client) - 1, model, batched)
+        return _Group(self._pool.home[client], model, batched)
 
     def _submit(self, group: _Group, members: list[Message], shared: dict[Any, Any]) -> None:
         if group.batched:

@@ -11,11 +11,12 @@ from functools import cache
 from typing import Any, Protocol
 
 import torch
-from flwr.app import Context, RecordDict
+from flwr.app import Context
 from flwr.clientapp import ClientApp
 from torch import Tensor
 
-from fl_ef21.engine import ordinary
+from fl_ef21.engine import memory, ordinary
+from fl_ef21.engine.residents import Residents
 from fl_ef21.errors import Refused
 from fl_ef21.flower_internals import CLIENT_RAISED, error_reply
 from fl_ef21.threads import computing_with
@@ -30,29 +31,33 @@ class Batched(Protocol):
         """One answer an instruction; `x` (d,) is the model they all carry."""
         ...
 
+    def to(self, device: str) -> None:
+        """Compute there from now on."""
+        ...
+
 
 class Shard:
     """Lives in a Ray actor, or in the driver's process, and is never copied."""
 
     def __init__(
         self, batched: Batched | None, app: ClientApp | None, clients: range, run_config: dict[str, Any],
-        population: int, threads: int,
+        population: int, threads: int, gpus: float = 0.0,
     ) -> None:  # fmt: skip
+        """`gpus`: the share of the GPU that Ray lent to this process; above 0 the batched form computes on it."""
         keep_memory()
-        self.batched, self.app, self.threads = batched, app, threads
-        self.contexts = {
-            client: Context(
-                run_id=1, node_id=client + 1, state=RecordDict(), run_config=dict(run_config),
-                node_config={"partition-id": client, "num-partitions": population},
-            )
-            for client in (clients if app is not None else ())
-        }  # fmt: skip
+        self.batched, self.app, self.threads, self.gpus = batched, app, threads, gpus
+        if gpus:
+            memory.claim(gpus)
+            if batched is not None:
+                batched.to("cuda")
+        self.residents = Residents(clients if app is not None else range(0), run_config, population)
 
-    def ready(self) -> bool:
-        """Answers once the shard has been built; what it holds by then is left out of garbage collections."""
+    def ready(self) -> memory.Room | None:
+        """Answers once the shard has been built, with what it sees of its GPU; what it holds by then is left out
+        of garbage collections."""
         gc.collect()
         gc.freeze()
-        return True
+        return memory.room() if self.gpus else None
 
     def answer(
         self, x: Any | None, clients: Sequence[int], blocks: Sequence[bytes]
@@ -72,14 +77,26 @@ class Shard:
         assert self.app is not None
         replies = []
         for message in ordinary.received(messages, models):
-            context = self.contexts[message.metadata.dst_node_id - 1]
-            before = ordinary.remembered(context)
-            try:
-                replies.append(ordinary.packed(self.app(message, context)))
-            except Exception as error:  # a user's app may raise anything
-                ordinary.restore(context, before)
-                replies.append(ordinary.packed(error_reply(message, CLIENT_RAISED, _tell(error))))
+            with self.residents.busy(message.metadata.dst_node_id - 1) as context:
+                before = ordinary.remembered(context)
+                try:
+                    replies.append(ordinary.packed(self.app(message, context)))
+                except Exception as error:  # a user's app may raise anything
+                    ordinary.restore(context, before)
+                    replies.append(ordinary.packed(error_reply(message, CLIENT_RAISED, _tell(error))))
         return replies
+
+    def spent(self) -> dict[int, tuple[int, float]]:
+        """Messages and seconds of each client that was called since this was asked last."""
+        return self.residents.spent()
+
+    def take(self, clients: Sequence[int]) -> list[tuple[int, Context]]:
+        """Give clients away: their contexts are no longer here."""
+        return self.residents.take(clients)
+
+    def give(self, moved: list[tuple[int, Context]]) -> None:
+        """Take in clients that another shard gave away."""
+        self.residents.give(moved)
 
 
 @cache

@@ -53,16 +53,19 @@ def build(
     seed: int,
     dtype: torch.dtype,
     device: str = "cpu",
+    shards: str | None = None,
 ) -> Problem:
     """The problem called `name`, or the module named as "package.module:Class".
 
     parts: each client's training samples, int64 indices into the data set; options: what [model] says
-    besides the name.
+    besides the name; shards: the device to which shards move their part, where it is another (`devices.on`).
 
     Raises: InputError that names the field which cannot work.
     """
     builder = _builder(name)
-    setting = Setting(clients, data, parts, batch_size, weights, seed, dtype, torch.device(device))
+    setting = Setting(
+        clients, data, parts, batch_size, weights, seed, dtype, torch.device(device), torch.device(shards or device)
+    )
     takes = [p.name for p in signature(builder).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
     for key, value in options.items():
         if key not in takes:

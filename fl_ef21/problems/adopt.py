@@ -41,14 +41,17 @@ def adopt(
     return model
 
 
-def settle(name: str, model: Module, per_client: str, device: torch.device, features: Tensor) -> Module:
-    """The model on its device, with the way to take gradients that `per_client` asks for.
+def settle(
+    name: str, model: Module, per_client: str, device: torch.device, features: Tensor,
+    shards: torch.device | None = None,
+) -> Module:  # fmt: skip
+    """The model on its device, with the way to take gradients that `per_client` asks for on the shards' device.
 
     Warns where vmap cannot batch the module, which is then looped over.
     """
     # On a CPU, vmap turns convolutions into slow grouped ones: half the speed of the loop.
     convolves = any(isinstance(layer, nn.modules.conv._ConvNd) for layer in model.module.modules())
-    loop = per_client == "loop" or (per_client == "auto" and device.type == "cpu" and convolves)
+    loop = per_client == "loop" or (per_client == "auto" and (shards or device).type == "cpu" and convolves)
     if not loop:
         batched = replace(model, batched=True)
         labels = torch.zeros(len(features), dtype=torch.int64)

@@ -155,7 +155,7 @@ def _network(
     # The highest label shows at once whether the module has an output for every class.
     labels = torch.full((len(features),), len(setting.data.classes) - 1)
     model = adopt(name, create, loss, setting.seed, features, labels)
-    return over_data(setting, settle(name, model, how, setting.device, features), r)
+    return over_data(setting, settle(name, model, how, setting.device, features, setting.shards), r)
 
 
 def _noise(noise: Any, sigma: Any, dim: int) -> Noise | None:

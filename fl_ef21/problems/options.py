@@ -26,6 +26,7 @@ class Setting:
       data, parts: the data set and each client's training samples, int64 indices; None where there are none.
       weights: "equal" for w_i = 1/n, "samples" for w_i = m_i / N.
       dtype: of training, float32 or float64.
+      device: where the problem lies; shards may move theirs to `shards`, by default the same.
     """
 
     clients: int
@@ -36,6 +37,7 @@ class Setting:
     seed: int
     dtype: torch.dtype
     device: torch.device
+    shards: torch.device | None = None
 
     def __post_init__(self) -> None:
         if self.clients < 1:

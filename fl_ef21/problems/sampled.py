@@ -60,7 +60,7 @@ class Sampled:
       features, labels: (M, *shape) in the training dtype and (M,), client after client.
       first, sizes: (clients,), where a client's samples begin and how many; size 0 where not held here.
       batch_size: samples drawn with replacement per client and round; "full" takes each once.
-      test: features and labels, empty where there is no test set. Every shard keeps them.
+      test: features and labels, empty where there is no test set and in a shard.
     """
 
     model: Model
@@ -163,6 +163,7 @@ class Sampled:
         samples = torch.arange(int(m.sum()), device=m.device) + (old - new).repeat_interleave(m)
         return replace(
             self,
+            test=(self.test[0][:0].clone(), self.test[1][:0].clone()),  # a view would travel with all it views
             features=self.features[samples],
             labels=self.labels[samples],
             first=torch.zeros_like(self.first).index_copy_(0, ids, new),

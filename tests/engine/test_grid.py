@@ -1,6 +1,10 @@
 """RayGrid is an ordinary Flower Grid."""
 
 import logging
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +13,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAdam, FedAvg
 
 from fl_ef21.engine import RayGrid, Settings
-from fl_ef21.engine.pool import split
+from fl_ef21.engine.blocks import split
 from fl_ef21.errors import InputError
 
 HERE = Settings(actors=0)
@@ -120,3 +124,76 @@ def test_a_killed_actor_is_told_as_an_error_for_its_clients_alone() -> None:
         replies = list(grid.send_and_receive([hello(node) for node in range(1, 5)]))
     assert [reply.has_error() for reply in replies] == [True, True, False, False]
     assert "actor has died" in replies[0].error.reason
+
+
+def telling_app() -> ClientApp:
+    """As `plain_app`, and tells the process it runs in."""
+    app, plain = ClientApp(), plain_app()
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        reply = plain(message, context)
+        reply.content["told"] = ConfigRecord({"pid": os.getpid()})
+        return reply
+
+    return app
+
+
+@pytest.mark.system
+def test_fedavg_goes_on_with_everybody_when_an_actor_dies() -> None:
+    logging.getLogger("flwr").setLevel(logging.ERROR)
+    heard = list[int]()
+
+    class Killing(FedAvg):
+        def aggregate_train(self, server_round: int, replies: Any) -> Any:
+            replies = list(replies)
+            good = [reply for reply in replies if not reply.has_error()]
+            heard.append(len(good))
+            if server_round == 1:
+                os.kill(int(good[0].content.config_records["told"]["pid"]), signal.SIGKILL)
+            for reply in good:
+                del reply.content["told"]
+            return super().aggregate_train(server_round, replies)
+
+    with RayGrid(4, app=telling_app(), settings=Settings(2, cpus_per_actor=0.5)) as grid:
+        strategy = Killing(min_available_nodes=4, fraction_evaluate=0.0)
+        strategy.start(grid, start(), num_rounds=4)
+    assert heard == [4, 2, 4, 4]
+
+
+@pytest.mark.system
+def test_clients_that_cost_much_move_to_shards_with_little_to_do_and_keep_their_contexts() -> None:
+    """Seconds are counted, not measured: clients 0 to 3, all in the first shard, cost 4, the others 1."""
+    moved = list[tuple[int, int, list[int]]]()
+    with RayGrid(8, app=telling_app(), settings=Settings(2, cpus_per_actor=0.5)) as grid:
+        pool: Any = grid._pool
+        note, moves = pool._balance.note, pool._balance.moves
+
+        def counted(spent: Sequence[Mapping[int, tuple[int, float]]]) -> None:
+            note([{c: (n, n * (4.0 if c < 4 else 1.0)) for c, (n, _) in one.items()} for one in spent])
+
+        def kept(living: Sequence[int]) -> Any:
+            now = moves(living)
+            moved.extend((a, b, clients) for (a, b), clients in now.items())
+            return now
+
+        pool._balance.note, pool._balance.moves = counted, kept
+        where = list[list[int]]()
+        for round in range(1, 9):
+            replies = list(grid.send_and_receive([hello(node) for node in range(1, 9)]))
+            seen = [reply.content.metric_records["metrics"]["seen"] for reply in replies]
+            assert seen == [round] * 8  # no context was lost, and none doubled
+            x = [reply.content.array_records["arrays"]["x"].numpy()[0] for reply in replies]
+            assert np.allclose(x, 0.5 * np.arange(8))
+            where.append([int(reply.content.config_records["told"]["pid"]) for reply in replies])  # type: ignore[arg-type]
+    assert where[0][:4] == [where[0][0]] * 4 and where[0][0] != where[0][4]
+    ((a, b, clients),) = moved  # once, and then it is even enough
+    assert (a, b) == (0, 1) and set(clients) < {0, 1, 2, 3}
+    assert {c for c in range(8) if where[-1][c] != where[0][c]} == set(clients)
+
+
+def test_costs_that_the_caller_knows_decide_where_blocks_are_cut() -> None:
+    with pytest.raises(InputError, match=r"costs = \(2,\): must be one number for each of the 3 clients"):
+        RayGrid(3, app=plain_app(), settings=HERE, costs=lambda: [1.0, 2.0])
+    with RayGrid(3, app=plain_app(), settings=HERE, costs=lambda: None) as grid:
+        assert len(list(grid.send_and_receive([hello(1)]))) == 1

@@ -1,0 +1,36 @@
+"""What Ray raises where an actor, its node or its results are gone, in words that help."""
+
+from __future__ import annotations
+
+MEMORY = (
+    "use fewer actors on a node (a larger engine.cpus_per_actor), more nodes, or fewer clients; every client keeps its "
+    "vectors, of the model's size each, in its shard"
+)
+
+
+def gone() -> tuple[type[BaseException], ...]:
+    """Errors after which an actor is not to be used any more."""
+    from ray import exceptions as e
+
+    return (
+        e.RayActorError, e.NodeDiedError, e.ObjectLostError, e.OutOfMemoryError, e.WorkerCrashedError,
+        e.RuntimeEnvSetupError, e.ActorUnschedulableError, e.ActorPlacementGroupRemoved,
+    )  # fmt: skip
+
+
+def told(error: BaseException) -> str:
+    """One line: the last of a traceback, else Ray's words, and what to do where memory was short."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    words = lines[-1] if "Traceback" in str(error) else " ".join(lines)
+    return words + advice(str(error))
+
+
+def advice(words: str) -> str:
+    """For what Ray and torch say of memory."""
+    if "CUDA out of memory" in words:
+        return "; the GPU is full: give actors a larger engine.gpus_per_actor, so that fewer share it"
+    if "running low on memory" in words or "MemoryError" in words or "allocate memory" in words:
+        return f"; the node ran out of memory: {MEMORY}"
+    if "OOM killer" in words:
+        return f"; if memory was short: {MEMORY}"
+    return ""
