@@ -135,7 +135,7 @@ class Program:
     ) -> tuple[Any, Compressed]:
         ids = torch.tensor([one.client for one in members], device=q.device)
         keys = randomness.keys(plan.seed, "compressor", ids, members[0].block.round)
-        return half.step(rows.read(at), q, lambda u: plan.compressor(u, keys))  # type: ignore[no-any-return]
+        return half.step(rows.read(at), q, lambda u: plan.compress(u, keys, ids))  # type: ignore[no-any-return]
 
 
 def _settle(rows: Rows, asked: list[Asked]) -> tuple[dict[int, Answer], list[Asked]]:

@@ -28,6 +28,8 @@ def summarise(
             "dim": setup.problem.dim,
             "clients": setup.problem.clients,
             "samples": len(dataset.labels) if dataset is not None else None,
+            "per_client": setup.choice.way if setup.choice is not None else None,
+            "seconds_per_client": dict(setup.choice.seconds) if setup.choice is not None else {},
         },
         "partition": None if dataset is None or counts is None else {
             "scheme": scenario.partition.scheme,
@@ -46,7 +48,7 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
     return {
         "label": label,
         "name": plan.method,
-        "compressor": repr(plan.compressor),
+        "compressor": ", ".join(repr(C) for C in plan.compressors),
         "gamma": str(plan.gamma),
         "eta": str(plan.eta),
         "status": outcome.status,

@@ -56,6 +56,19 @@ class Softmax:
             torch.sum(R, dim=2, out=out[:, W.numel() :])
         return out.contiguous()
 
+    def each(self, x: Tensor, features: Tensor, labels: Tensor) -> Tensor:
+        n, B = labels.shape
+        if n == B == 1:  # as in `gradients`
+            return self.each(x.expand(2, -1), features.expand(2, *features.shape[1:]), labels.expand(2, 1))[:1]
+        size, A = self.classes * self.features, features.flatten(2)
+        rows = x.new_empty(n, -(-size // 16) * 16)[:, :size]  # every client's W, and dW, begins a cache line
+        W = rows.copy_(x[:, :size]).view(n, self.classes, self.features)
+        R = torch.bmm(W, A.transpose(1, 2))
+        R = torch.softmax(R + x[:, size:, None] if self.bias else R, dim=1)
+        R.scatter_add_(1, labels[:, None], R.new_full((), -1.0).expand(n, 1, B)).div_(B)
+        torch.bmm(R, A, out=W)
+        return torch.cat([rows, R.sum(dim=2)], dim=1) if self.bias else rows.contiguous()
+
     def weighted(self, x: Tensor, features: Tensor, labels: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         A = features.flatten(1)
         logp = torch.log_softmax(self._outputs(x, A), dim=1)

@@ -100,7 +100,7 @@ def problem(name: str, dtype: torch.dtype = torch.float64, seed: int = 3, **opti
 
 def batched(p: Sampled) -> bool:
     assert isinstance(p.model, Module)
-    return p.model.batched
+    return p.model.way == "vmap"
 
 
 def point(p: Sampled) -> Tensor:

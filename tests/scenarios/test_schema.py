@@ -106,7 +106,7 @@ def test_reading_a_scenario_needs_nothing_heavy() -> None:
         (
             "k = 3 -> [train]\nbatch_size = 'five'",
             8,
-            "train.batch_size = 'five': must be a whole number or 'full'",
+            "train.batch_size = 'five': must be a whole number or a list or 'full'",
         ),
         (
             "k = 3 -> [train]\nbatch-size = 5",
@@ -243,7 +243,7 @@ def test_another_compressor_drops_the_options_of_the_one_before() -> None:
     [
         ("method.fracton=3", "--set method.fracton=3: there is no such key; did you mean 'fraction'?"),
         ("method.k=x", "--set method.k=x: must be a whole number"),
-        ("train.batch_size=abc", "--set train.batch_size=abc: must be a whole number or 'full'"),
+        ("train.batch_size=abc", "--set train.batch_size=abc: must be a whole number or a list or 'full'"),
         ("method.7.k=1", "--set method.7.k=1: there is no method.7 in the scenario"),
         ("rounds.x=1", "--set rounds.x=1: rounds holds no keys"),
         ("rounds", "--set rounds: write it as section.key=value, such as train.batch_size=8"),
