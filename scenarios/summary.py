@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fl_ef21.types import Compressor
 from scenarios.setup import Setup
 from scenarios.training import Outcome
 
@@ -40,6 +41,12 @@ def summarise(
     }  # fmt: skip
 
 
+def _names(compressors: Sequence[Compressor]) -> str:
+    """Up to three of them, and how many more."""
+    told = [repr(C) for C in compressors[:3]]
+    return ", ".join(told + [f"{len(compressors) - 3} more"] * (len(compressors) > 3))
+
+
 def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str, Any]:
     plan, tally = setup.plans[number], outcome.tally
     last = outcome.rows[-1] if outcome.rows else {}
@@ -48,7 +55,7 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
     return {
         "label": label,
         "name": plan.method,
-        "compressor": ", ".join(repr(C) for C in plan.compressors),
+        "compressor": _names(plan.compressors),
         "gamma": str(plan.gamma),
         "eta": str(plan.eta),
         "status": outcome.status,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
-from fl_ef21.compressors import make
+from fl_ef21.compressors import COMPRESSORS, make
 from fl_ef21.errors import InputError
 from fl_ef21.types import Compressor
 
@@ -20,8 +21,8 @@ def make_levels(
     Raises: InputError, which names the entry where it is one of a list.
     """
     lists = {key: value for key, value in options.items() if key in DEALT and isinstance(value, list | tuple)}
-    if not lists:
-        return (make(name, dim=dim, shapes=shapes, **options),)
+    if not lists or not set(lists) <= set(signature(COMPRESSORS[name].from_options).parameters):
+        return (make(name, dim=dim, shapes=shapes, **options),)  # where an option does not belong, it says so
     key, entries = lists.popitem()
     if lists:
         raise InputError(key, entries, "give either k or fraction, not both")
