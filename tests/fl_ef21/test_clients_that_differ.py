@@ -20,6 +20,7 @@ from fl_ef21.errors import InputError
 from fl_ef21.messages import Compressed, whole
 from fl_ef21.plan import Plan
 from fl_ef21.problems import build
+from fl_ef21.problems.choosing import choose
 from fl_ef21.problems.local import Local
 from fl_ef21.problems.sampled import Sampled
 from fl_ef21.schedule import Schedule
@@ -216,6 +217,21 @@ def test_long_rows_are_worked_on_in_pieces_at_points_of_their_own(monkeypatch: p
     together = p.gradients(point(p), EVERYONE, 1)
     monkeypatch.setattr("fl_ef21.problems.sampled._TILE", 4 * FEATURES)
     assert torch.allclose(p.gradients(point(p), EVERYONE, 1), together, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("name", "options"), [("logistic", {"bias": True}), ("cnn", {"channels": 2})])
+def test_on_a_gpu_clients_that_differ_get_what_they_get_on_the_cpu(name: str, options: dict[str, Any]) -> None:
+    changes: dict[str, Any] = {
+        "shape": (1, 5, 5), "options": options, "batch_size": BATCHES, "local_steps": STEPS, "local_rate": RATE
+    }  # fmt: skip
+    here, there = problem(name, **changes), problem(name, device="cuda", **changes)
+    want = here.gradients(point(here), EVERYONE, 3)
+    assert torch.allclose(there.gradients(point(here), EVERYONE, 3).cpu(), want, rtol=1e-9, atol=1e-12)
+    settled, choice = choose(there, 4)
+    assert (choice is None) == (name == "logistic")
+    assert torch.allclose(settled.gradients(point(here), EVERYONE, 3).cpu(), want, rtol=1e-9, atol=1e-12)
 
 
 def test_costs_count_samples_times_local_steps() -> None:
