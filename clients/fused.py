@@ -5,6 +5,7 @@ Bitwise the lines of clients/ef21.py and clients/ef21_sgd2m.py, which are the re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,18 +24,19 @@ from fl_ef21.types import Compressor
 MOMENTA: dict[type[Any], tuple[str, ...]] = {EF21SGD: (), EF21SGDM: ("v",), EF21SGD2M: ("v", "u")}
 
 
-def step(half: Any, C: Compressor, rows: Rows, at: Array, q: Tensor) -> Compressed | None:
+def step(half: Any, C: Sequence[Compressor], rows: Rows, at: Array, q: Tensor) -> Compressed | None:
     """The messages of the clients in rows `at` (m,), whose next states are written beside the committed ones.
 
-    None where there is no kernel for this method, compressor or device; then nothing is written.
+    C has the compressor of each. None where there is no kernel for this method, compressor or device: then nothing
+    is written.
 
     Raises: ValueError where a difference holds a NaN.
     """
     alike = all(slots.device.type == "cpu" and slots.dtype == q.dtype for slots in rows.slots.values())
-    if type(half) not in MOMENTA or not isinstance(C, TopK) or not alike:
+    counts = np.array([one.k if isinstance(one, TopK) else 0 for one in C])
+    if type(half) not in MOMENTA or not alike or not counts.all():
         return None
     momenta = [rows.slots[name].numpy() for name in MOMENTA[type(half)]]
-    counts = np.full(len(at), C.k)
     rows.unstage(at)
     index, value = ef21.step(
         momenta, rows.slots["g"].numpy(), rows.current, at, q.numpy(), getattr(half, "eta", 1.0), counts

@@ -137,11 +137,11 @@ class Program:
     @staticmethod
     def _step(plan: Plan, half: Any, rows: Rows, at: Array, q: Tensor, members: Asked) -> Compressed:
         """The messages of one step, whose new states are written beside the committed ones."""
-        if (at_once := fused.step(half, plan.compressor, rows, at, q)) is not None:
+        if (at_once := fused.step(half, plan.each(members.clients), rows, at, q)) is not None:
             return at_once
         ids = torch.from_numpy(members.clients).to(q.device)
         keys = randomness.keys(plan.seed, "compressor", ids, members.round)
-        s, c = half.step(rows.read(at), q, lambda u: plan.compressor(u, keys))
+        s, c = half.step(rows.read(at), q, lambda u: plan.compress(u, keys, ids))
         rows.write(at, s)
         return c  # type: ignore[no-any-return]
 

@@ -47,13 +47,19 @@ class Indices:
 
 @dataclass(frozen=True)
 class Seeded:
-    """A pseudo-random subset: only its key is sent. keys (n,) int64; every client sends as many entries."""
+    """A pseudo-random subset: only its key is sent. keys (n,) int64."""
 
     keys: Tensor
 
     def index(self, counts: Tensor, dim: int) -> Tensor:
-        k = int(counts[0]) if len(counts) else 0
-        return subset_rows(self.keys, dim, k).reshape(-1)
+        distinct = torch.unique(counts).tolist()
+        if len(distinct) < 2:
+            return subset_rows(self.keys, dim, distinct[0] if distinct else 0).reshape(-1)
+        flat = torch.empty(int(counts.sum()), dtype=torch.int64, device=self.keys.device)
+        for k in distinct:
+            mine = (counts == k).nonzero()[:, 0]
+            flat[_entries(counts, mine)] = subset_rows(self.keys[mine], dim, k).reshape(-1)
+        return flat
 
 
 def subset_rows(keys: Tensor, dim: int, k: int) -> Tensor:
@@ -64,6 +70,14 @@ def subset_rows(keys: Tensor, dim: int, k: int) -> Tensor:
     """
     words = randomness.words(keys, dim)
     return torch.topk(words, k, dim=1, largest=False, sorted=False).indices.sort(dim=1).values
+
+
+def _entries(counts: Tensor, rows: Tensor) -> Tensor:
+    """Where the entries of some rows lie, row after row, among those of all."""
+    mine = counts[rows]
+    ends = mine.cumsum(0)
+    into = torch.arange(int(mine.sum()), device=counts.device) - (ends - mine).repeat_interleave(mine)
+    return (counts.cumsum(0) - counts)[rows].repeat_interleave(mine) + into
 
 
 def _spread(x: Tensor, counts: Tensor) -> Tensor:
@@ -238,6 +252,27 @@ def join(parts: Sequence[Compressed]) -> Compressed:
     counts = torch.cat([part.counts for part in parts])
     support, values = _join([part.support for part in parts]), _join([part.values for part in parts])
     return Compressed(parts[0].dim, counts, support, values)
+
+
+def arrange(parts: Sequence[Compressed], rows: Sequence[Tensor]) -> Compressed:
+    """The messages of parts, where those of a part belong in `rows`, in the order of rows."""
+    c = join(parts)
+    order = torch.argsort(torch.cat(list(rows)))
+    entries = _entries(c.counts, order)
+    support, values = _taken(c.support, order, entries), _taken(c.values, order, entries)
+    return Compressed(c.dim, c.counts[order], support, values)
+
+
+_OF_A_CLIENT = ("keys", "scale", "unit")  # columns with a row for each client; others have one for each entry
+
+
+def _taken(part: T, rows: Tensor, entries: Tensor) -> T:
+    columns = {
+        field.name: column[rows if field.name in _OF_A_CLIENT or isinstance(part, Factors) else entries]
+        for field in fields(part)  # type: ignore[arg-type]
+        if isinstance(column := getattr(part, field.name), Tensor)
+    }
+    return replace(part, **columns)  # type: ignore[type-var]
 
 
 def _join(parts: Sequence[T]) -> T:

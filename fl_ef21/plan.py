@@ -6,7 +6,10 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
 import torch
+from torch import Tensor
 
+from fl_ef21.blocks import Array
+from fl_ef21.messages import Compressed, arrange
 from fl_ef21.schedule import Schedule
 from fl_ef21.types import Compressor
 
@@ -22,6 +25,7 @@ class Plan:
       method: its name in the registry of client halves.
       eta, gamma: weight of the new gradient and step size, per round.
       compressor: C, whose randomness is keyed by (seed, client, round).
+      levels: where clients differ, their compressors, dealt in turn; `compressor` is the first. Else empty.
       start: whether the first message is the first gradient, or the state starts at zero.
       seed, dtype: of the run; state and gradients are of this dtype.
     """
@@ -34,6 +38,27 @@ class Plan:
     start: Literal["gradient", "zero"]
     seed: int
     dtype: torch.dtype
+    levels: tuple[Compressor, ...] = ()
+
+    @property
+    def compressors(self) -> tuple[Compressor, ...]:
+        """All that some client has."""
+        return self.levels or (self.compressor,)
+
+    def each(self, clients: Array) -> list[Compressor]:
+        """The compressor of each of these clients (m,)."""
+        return [self.compressors[i % len(self.compressors)] for i in clients.tolist()]
+
+    def compress(self, u: Tensor, keys: Tensor, clients: Tensor) -> Compressed:
+        """Messages in the order of the rows of u (n, d), each by the compressor of its client; ids (n,)."""
+        if not self.levels:
+            return self.compressor(u, keys)
+        level = clients.to(u.device) % len(self.levels)
+        kinds = list(dict.fromkeys(self.levels))
+        of = torch.tensor([kinds.index(C) for C in self.levels], device=u.device)[level]
+        rows = [(of == j).nonzero()[:, 0] for j in range(len(kinds))]
+        some = [(C, mine) for C, mine in zip(kinds, rows, strict=True) if len(mine)]
+        return arrange([C(u[mine], keys[mine]) for C, mine in some], [mine for _, mine in some])
 
     def half(self, kind: type[T], round: int) -> T:
         """A half of the method with this round's hyperparameters: those of eta and gamma it has fields for."""

@@ -66,6 +66,11 @@ class Problem(Protocol):
         """(clients,) float64, w_i, summing to one."""
         ...
 
+    @property
+    def costs(self) -> Tensor:
+        """(clients,) float64: what a client's gradient takes, in gradients of one sample."""
+        ...
+
     def x0(self) -> Tensor:
         """The start, (d,), in the training dtype."""
         ...

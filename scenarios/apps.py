@@ -32,7 +32,7 @@ def main(grid: Grid, context: Context) -> None:
 
 @lru_cache(maxsize=4)
 def _setup(scenario: str) -> Setup:
-    return prepare(load(scenario))
+    return prepare(load(scenario), alone=True)
 
 
 def _scenario(context: Context) -> str:

@@ -29,4 +29,6 @@ def labelled(method: Method, among: Sequence[Method]) -> Method:
 def _short(value: Any) -> str:
     if isinstance(value, dict):
         return f"{value['value']:g} falling"
+    if isinstance(value, list):
+        return "/".join(_short(entry) for entry in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

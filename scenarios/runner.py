@@ -56,7 +56,9 @@ def run(
     refuse_used(out)
     listener = listener or Silent()
     listener.message("loading data and checking the scenario")
-    setup = prepare(resolved)
+    setup = prepare(resolved, alone=runtime == "flower")
+    if setup.choice is not None:
+        listener.message(str(setup.choice))
     return _conduct(Session(setup, out, listener), execute, runtime, command)
 
 
@@ -120,7 +122,7 @@ class Session:
     def train(self, grid: Grid) -> None:
         """All methods; stops early at Ctrl-C or where no client can be used."""
         scenario, labels = self.setup.scenario, [plan.label for plan in self.setup.plans]
-        self.recorder = Recorder(self.out, to_toml(scenario))
+        self.recorder = Recorder(self.out, to_toml(self.setup.resolved))
         self.listener.start(Plan(scenario.name, labels, scenario.rounds, scenario.partition.clients))
         self._started = time.perf_counter()
         for number, label in enumerate(labels):
@@ -193,7 +195,7 @@ def _flower(session: Session) -> None:
             failure.append(error)
 
     with tempfile.TemporaryDirectory(prefix="fl-ef21-state-") as folder, session.interrupt:
-        client = client_app(_remote_loader(to_toml(setup.scenario), Path(folder)))
+        client = client_app(_remote_loader(to_toml(setup.resolved), Path(folder)))
         backend: dict[str, Any] = {
             "init_args": {"address": "local",  # whatever cluster runs on this machine
                           "num_cpus": max(1, wanted.actors) * max(1, int(wanted.cpus_per_actor)),
@@ -224,4 +226,4 @@ def _remote_loader(text: str, folder: Path) -> Callable[[Context], Program]:
 
 @lru_cache(maxsize=2)
 def _setup_of(text: str) -> Setup:
-    return prepare(parse(text))
+    return prepare(parse(text), alone=True)

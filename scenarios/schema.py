@@ -39,6 +39,8 @@ NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 Share = Annotated[FiniteFloat, Field(gt=0, le=1)]
 Switch = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(strict=True, min_length=1)]
+Whole = Annotated[int, Field(strict=True)]
+Dealt = Annotated[list[T], Field(min_length=1)]  # client i takes entry i mod length
 
 
 def finite(value: T) -> T:
@@ -98,7 +100,7 @@ class Model(Section):
     bias: Switch | None = None
     hidden: list[Count] | None = None
     channels: Count | list[Count] | None = None
-    per_client: Literal["auto", "vmap", "loop"] | None = None
+    per_client: Literal["auto", "vmap", "loop", "channels-last"] | None = None
     loss: Text | None = None
     args: dict[str, Any] | None = None
     L: Positive | None = None
@@ -125,11 +127,23 @@ class Model(Section):
 class Train(Section):
     """What a client does in a round, and which clients are asked."""
 
-    batch_size: Count | Literal["full"] = 32
+    batch_size: Count | Literal["full"] | Dealt[Count | Literal["full"]] = 32
+    local_steps: Count | Dealt[Count] = 1
+    local_rate: Positive | None = None
     participation: Share = 1.0
     start: Literal["gradient", "zero"] = "gradient"
     dtype: Literal["float32", "float64"] = "float32"
     weights: Literal["equal", "samples"] = "equal"
+
+    @model_validator(mode="after")
+    def _local_steps_have_a_rate(self) -> Train:
+        steps = self.local_steps if isinstance(self.local_steps, list) else [self.local_steps]
+        several = max(steps) > 1
+        if several and self.local_rate is None:
+            raise ValueError("local_rate is missing; local_steps needs it, such as local_rate = 0.05")
+        if not several and self.local_rate is not None:
+            raise ValueError(f"local_rate = {self.local_rate:g} has no meaning where local_steps is 1; remove it")
+        return self
 
 
 class Decay(Section):
@@ -147,8 +161,8 @@ class Method(Section):
     eta: Share | Decay = 0.1
     gamma: Positive | Decay
     compressor: Text = "identity"
-    k: Annotated[int, Field(strict=True)] | None = None
-    fraction: FiniteFloat | None = None
+    k: Whole | Dealt[Whole] | None = None
+    fraction: FiniteFloat | Dealt[FiniteFloat] | None = None
     block: Count | None = None
     threshold: FiniteFloat | None = None
     levels: Count | None = None

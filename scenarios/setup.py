@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,18 @@ import torch
 
 from clients import METHODS
 from clients.program import Program
-from fl_ef21 import compressors, data, partition, problems
+from fl_ef21 import data, partition, problems
+from fl_ef21.compressors.levels import make_levels
 from fl_ef21.data import Dataset
+from fl_ef21.engine import Settings
+from fl_ef21.engine.shard import keep_memory
 from fl_ef21.errors import InputError
 from fl_ef21.plan import Plan
+from fl_ef21.problems.choosing import Choice, choose
 from fl_ef21.provenance import agreed
 from fl_ef21.schedule import Schedule
 from fl_ef21.store import Store
+from fl_ef21.threads import computing_with
 from fl_ef21.types import Problem
 from scenarios.loading import to_toml
 from scenarios.schema import Engine, Method, Scenario
@@ -43,6 +48,7 @@ class Setup:
       plans: one for each [[method]].
       source: what server and clients must agree on.
       dataset, label_counts: what was split and how, None for synthetic problems. label_counts (clients, classes).
+      choice: how clients' gradients are taken, None where there is nothing to choose.
     """
 
     scenario: Scenario
@@ -51,6 +57,15 @@ class Setup:
     source: bytes
     dataset: Dataset | None
     label_counts: np.ndarray | None
+    choice: Choice | None = None
+
+    @property
+    def resolved(self) -> Scenario:
+        """The scenario with what was chosen, so that who repeats it takes the same."""
+        if self.choice is None:
+            return self.scenario
+        model = self.scenario.model.model_copy(update={"per_client": self.choice.way})
+        return self.scenario.model_copy(update={"model": model})
 
     @property
     def tile(self) -> int:
@@ -73,8 +88,11 @@ class Setup:
         )  # fmt: skip
 
 
-def prepare(scenario: Scenario) -> Setup:
-    """Load, split, build and check everything. Raises: InputError for whatever cannot work."""
+def prepare(scenario: Scenario, *, alone: bool = False) -> Setup:
+    """Load, split, build and check everything. Raises: InputError for whatever cannot work.
+
+    alone: clients are computed one at a time, so nothing is measured to choose how.
+    """
     dataset, parts, counts = None, None, None
     if problems.needs_data(scenario.model.name):
         dataset, parts = _split(scenario)
@@ -85,16 +103,28 @@ def prepare(scenario: Scenario) -> Setup:
     problem = problems.build(
         scenario.model.name, clients=scenario.partition.clients, data=dataset, parts=parts,
         options=_given(scenario.model, ("name",)), batch_size=train.batch_size, weights=train.weights,
-        seed=scenario.seed, dtype=DTYPES[train.dtype], device=here, shards=where,
+        seed=scenario.seed, dtype=DTYPES[train.dtype], device=here, shards=where, local_steps=train.local_steps,
+        local_rate=train.local_rate,
     )  # fmt: skip
     plans = tuple(_plan(scenario, i, method, problem) for i, method in enumerate(scenario.method))
-    return Setup(scenario, problem, plans, agreed(_shared_text(scenario)), dataset, counts)
+    setup = Setup(scenario, problem, plans, agreed(_shared_text(scenario)), dataset, counts)
+    return _settled(setup, measure=not alone and here == where)
+
+
+def _settled(setup: Setup, measure: bool) -> Setup:
+    """Chooses how clients' gradients are taken, measured as an actor would compute."""
+    engine = setup.scenario.engine
+    keep_memory()
+    with computing_with(Settings(cpus_per_actor=engine.cpus_per_actor).threads):
+        problem, choice = choose(setup.problem, setup.tile, measure=measure)
+    return replace(setup, problem=problem, choice=choice)
 
 
 def _shared_text(scenario: Scenario) -> str:
-    """What server and clients must agree on: all but where each keeps its data and what it computes with."""
+    """What server and clients must agree on: all but where each keeps its data and how it computes."""
     data = scenario.data.model_copy(update={"path": None, "test_path": None})
-    return to_toml(scenario.model_copy(update={"data": data, "engine": Engine()}))
+    model = scenario.model.model_copy(update={"per_client": None})
+    return to_toml(scenario.model_copy(update={"data": data, "model": model, "engine": Engine()}))
 
 
 def device(scenario: Scenario) -> str:
@@ -127,13 +157,14 @@ def _given(section: Any, besides: Sequence[str]) -> dict[str, Any]:
 def _plan(scenario: Scenario, number: int, method: Method, problem: Problem) -> Plan:
     options = {key: getattr(method, key) for key in COMPRESSOR_KEYS if getattr(method, key) is not None}
     try:
-        compressor = compressors.make(method.compressor, dim=problem.dim, shapes=problem.shapes, **options)
+        levels = make_levels(method.compressor, dim=problem.dim, shapes=problem.shapes, **options)
         Descent(torch.zeros(problem.dim), problem.shapes, method.optimizer, method.optimizer_args, 1.0)
     except InputError as error:
         raise InputError(f"method[{number}].{error.field}", error.value, error.advice) from error
     return Plan(
         label=method.label, method=method.name, eta=_schedule(method.eta), gamma=_schedule(method.gamma),
-        compressor=compressor, start=scenario.train.start, seed=scenario.seed, dtype=DTYPES[scenario.train.dtype],
+        compressor=levels[0], start=scenario.train.start, seed=scenario.seed, dtype=DTYPES[scenario.train.dtype],
+        levels=levels if len(levels) > 1 else (),
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fl_ef21.types import Compressor
 from scenarios.setup import Setup
 from scenarios.training import Outcome
 
@@ -28,6 +29,8 @@ def summarise(
             "dim": setup.problem.dim,
             "clients": setup.problem.clients,
             "samples": len(dataset.labels) if dataset is not None else None,
+            "per_client": setup.choice.way if setup.choice is not None else None,
+            "seconds_per_client": dict(setup.choice.seconds) if setup.choice is not None else {},
         },
         "partition": None if dataset is None or counts is None else {
             "scheme": scenario.partition.scheme,
@@ -38,6 +41,12 @@ def summarise(
     }  # fmt: skip
 
 
+def _names(compressors: Sequence[Compressor]) -> str:
+    """Up to three of them, and how many more."""
+    told = [repr(C) for C in compressors[:3]]
+    return ", ".join(told + [f"{len(compressors) - 3} more"] * (len(compressors) > 3))
+
+
 def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str, Any]:
     plan, tally = setup.plans[number], outcome.tally
     last = outcome.rows[-1] if outcome.rows else {}
@@ -46,7 +55,7 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
     return {
         "label": label,
         "name": plan.method,
-        "compressor": repr(plan.compressor),
+        "compressor": _names(plan.compressors),
         "gamma": str(plan.gamma),
         "eta": str(plan.eta),
         "status": outcome.status,

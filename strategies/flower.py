@@ -85,7 +85,8 @@ class CompressedStrategy(Strategy):
     def _expect(self) -> tuple[wire.Spec, wire.Spec]:
         """What a first and any other message must look like."""
         u = torch.ones(1, self.dim, dtype=self.plan.dtype)
-        spec = wire.Spec.of(self.plan.compressor(u, torch.zeros(1, dtype=torch.int64)))
+        key = torch.zeros(1, dtype=torch.int64)
+        spec = wire.Spec.of_any([C(u, key) for C in self.plan.compressors])
         if self.plan.compressor.bits(self.dim) is None:  # how much is sent depends on u
             spec = replace(spec, most=self.dim)
         return wire.Spec.of(whole(u)), spec
@@ -257,7 +258,7 @@ class CompressedStrategy(Strategy):
 
     def summary(self) -> None:
         """One line to Flower's log."""
-        logging.getLogger("flwr").info("%s: %s with %r", self.plan.label, self.plan.method, self.plan.compressor)
+        logging.getLogger("flwr").info("%s: %s with %r", self.plan.label, self.plan.method, self.plan.compressors)
 
 
 def round_half_up(number: float) -> int:

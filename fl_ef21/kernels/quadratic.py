@@ -17,10 +17,9 @@ def _gradients_loop(H: Array, x: Array, b: Array, rows: Array, out: Array) -> No
 _gradients = njit(nogil=True, cache=True)(_gradients_loop)
 
 
-def gradients(H: Array, x: Array, b: Array, rows: Array, out: Array) -> Array:
-    """Fills and returns `out` (m, d), float32 or float64.
+def gradients(H: Array, x: Array, b: Array, rows: Array, out: Array) -> None:
+    """Fills `out` (m, d), float32 or float64.
 
     H (d,) and b (n, d) are float64; x is (1, d) for all clients or (m, d); rows (m,) int64 say whose b is meant.
     """
     _gradients(H, x, b, rows, out)
-    return out

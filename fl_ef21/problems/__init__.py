@@ -15,6 +15,7 @@ import torch
 
 from fl_ef21.errors import InputError, choose, nearest
 from fl_ef21.problems import builders
+from fl_ef21.problems.local import Stepped, stepping
 from fl_ef21.problems.options import BatchSize, Setting
 from fl_ef21.types import Problem
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "build", "needs_data"]
 
-Builder = Callable[..., Problem]
+Builder = Callable[..., Stepped]
 
 MODELS: dict[str, Builder] = {
     "logistic": builders.logistic,
@@ -48,23 +49,27 @@ def build(
     data: Dataset | None,
     parts: Sequence[np.ndarray] | None,
     options: dict[str, Any],
-    batch_size: BatchSize,
+    batch_size: BatchSize | Sequence[BatchSize],
     weights: str,
     seed: int,
     dtype: torch.dtype,
     device: str = "cpu",
     shards: str | None = None,
+    local_steps: int | Sequence[int] = 1,
+    local_rate: float | None = None,
 ) -> Problem:
     """The problem called `name`, or the module named as "package.module:Class".
 
     parts: each client's training samples, int64 indices into the data set; options: what [model] says
-    besides the name; shards: the device to which shards move their part, where it is another (`devices.on`).
+    besides the name; shards: the device to which shards move their part, where it is another (`devices.on`). Of
+    several batch_size or local_steps, each client has its own, dealt in turn.
 
     Raises: InputError that names the field which cannot work.
     """
     builder = _builder(name)
+    sizes = batch_size if isinstance(batch_size, int | str) else tuple(batch_size)
     setting = Setting(
-        clients, data, parts, batch_size, weights, seed, dtype, torch.device(device), torch.device(shards or device)
+        clients, data, parts, sizes, weights, seed, dtype, torch.device(device), torch.device(shards or device)
     )
     takes = [p.name for p in signature(builder).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
     for key, value in options.items():
@@ -72,7 +77,7 @@ def build(
             raise InputError(f"model.{key}", value, f"{name} does not take it; {nearest(key, takes)}")
     if needs_data(name) and (data is None or parts is None):
         raise InputError("data.source", None, f"{name} needs a data set")
-    return builder(setting, **options)
+    return stepping(builder(setting, **options), local_steps, local_rate)
 
 
 def _builder(name: str) -> Builder:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from fl_ef21.errors import InputError
 from fl_ef21.problems.losses import BUILT_IN, Loss
-from fl_ef21.problems.modules import Module
+from fl_ef21.problems.modules import WAYS, Module
 
-PER_CLIENT = ("auto", "vmap", "loop")
+PER_CLIENT = ("auto", *WAYS)
 
 
 def adopt(
@@ -36,7 +36,7 @@ def adopt(
     start = torch.cat([p.reshape(-1) for p in trainable.values()])
     shapes = tuple((key, tuple(p.shape)) for key, p in trainable.items())
     exact = deepcopy(module).to(torch.float64)
-    model = Module(module.to(features.dtype), exact, loss, shapes, start, batched=False)
+    model = Module(module.to(features.dtype), exact, loss, shapes, start, way="loop")
     _check_outputs(name, model, features, labels)
     return model
 
@@ -47,21 +47,37 @@ def settle(
 ) -> Module:  # fmt: skip
     """The model on its device, with the way to take gradients that `per_client` asks for on the shards' device.
 
-    Warns where vmap cannot batch the module, which is then looped over.
+    "auto" leaves it open and takes, until somebody measures, what usually is the best. Warns where vmap cannot
+    batch the module, which is then looped over. Raises: InputError where channels-last cannot be.
     """
-    # On a CPU, vmap turns convolutions into slow grouped ones: half the speed of the loop.
     convolves = any(isinstance(layer, nn.modules.conv._ConvNd) for layer in model.module.modules())
-    loop = per_client == "loop" or (per_client == "auto" and (shards or device).type == "cpu" and convolves)
-    if not loop:
-        batched = replace(model, batched=True)
-        labels = torch.zeros(len(features), dtype=torch.int64)
-        try:
-            batched.gradients(model.start.to(features), features, labels, torch.arange(len(features))[None])
-            model = batched
-        except Exception as error:
-            why = str(error).strip().partition("\n")[0]
+    ways = ["loop"]
+    if per_client in ("auto", "vmap"):
+        if why := _failure(model.taking("vmap"), features):
             warnings.warn(f"vmap cannot batch {name}, so clients are looped over: {why}", stacklevel=2)
-    return replace(model, module=model.module.to(device), exact=model.exact.to(device))
+        else:
+            ways.append("vmap")
+    if per_client == "channels-last" or (per_client == "auto" and convolves and features.ndim == 4):
+        why = _failure(model.taking("channels-last"), features)
+        if why and per_client != "auto":
+            raise InputError("model.per_client", per_client, f"{name} cannot: {why}")
+        ways += [] if why else ["channels-last"]
+    model = replace(model, module=model.module.to(device), exact=model.exact.to(device))
+    if per_client != "auto":
+        return model.taking(ways[-1])
+    # On a CPU, vmap turns convolutions into slow grouped ones: often half the speed of the loop.
+    usual = "vmap" if "vmap" in ways and not (convolves and (shards or device).type == "cpu") else "loop"
+    return replace(model, way=usual, open=tuple(ways) if len(ways) > 1 else ())
+
+
+def _failure(model: Module, features: Tensor) -> str:
+    """Why gradients cannot be taken this way, in a line; empty where they can."""
+    labels = torch.zeros(len(features), dtype=torch.int64)
+    try:
+        model.gradients(model.start.to(features), features, labels, torch.arange(len(labels))[None])
+    except Exception as error:
+        return str(error).strip().partition("\n")[0] or type(error).__name__
+    return ""
 
 
 def _check_layers(name: str, module: nn.Module) -> None:

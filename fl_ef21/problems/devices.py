@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import torch
 
+from fl_ef21.problems.local import Local
 from fl_ef21.problems.modules import Module
 from fl_ef21.problems.quadratic import Quadratic
 from fl_ef21.problems.sampled import Model, Sampled
@@ -28,6 +30,9 @@ def on(problem: Problem, device: str | torch.device) -> Problem:
         )
     if isinstance(problem, Quadratic):
         return replace(problem, H=problem.H.to(device), b=problem.b.to(device))
+    if isinstance(problem, Local):
+        inner: Any = on(problem.problem, device)
+        return replace(problem, problem=inner)
     raise TypeError(f"{type(problem).__name__} cannot be moved to another device")
 
 

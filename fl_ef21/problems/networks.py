@@ -25,7 +25,7 @@ class MLP(nn.Module):
 
 
 class CNN(nn.Module):
-    """Two 3x3 convolutions of `channels` filters, each with GroupNorm, ReLU and 2x2 pooling, then one linear
+    """Two 3x3 convolutions of `channels` filters, each with GroupNorm, 2x2 pooling and ReLU, then one linear
     layer. 20,586 parameters for channels (16, 32) on 28x28 images of ten classes.
 
     `shape` is (colours, height, width), each side at least 4. GroupNorm keeps no running statistics, so a
@@ -39,12 +39,12 @@ class CNN(nn.Module):
         self.layers = nn.Sequential(
             nn.Conv2d(colours, first, 3, padding=1),
             nn.GroupNorm(math.gcd(first, 4), first),
+            nn.MaxPool2d(2),  # before ReLU, which then has a quarter to do and gives the same numbers
             nn.ReLU(),
-            nn.MaxPool2d(2),
             nn.Conv2d(first, second, 3, padding=1),
             nn.GroupNorm(math.gcd(second, 4), second),
-            nn.ReLU(),
             nn.MaxPool2d(2),
+            nn.ReLU(),
             nn.Flatten(),
             nn.Linear(second * (height // 4) * (width // 4), classes),
         )

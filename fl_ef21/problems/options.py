@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from fl_ef21.errors import InputError, nearest
+from fl_ef21.problems.dealing import checked
 
 if TYPE_CHECKING:
     from fl_ef21.data.base import Dataset
@@ -25,6 +26,7 @@ class Setting:
     Attributes:
       data, parts: the data set and each client's training samples, int64 indices; None where there are none.
       weights: "equal" for w_i = 1/n, "samples" for w_i = m_i / N.
+      batch_size: of all clients, or several, dealt to them in turn.
       dtype: of training, float32 or float64.
       device: where the problem lies; shards may move theirs to `shards`, by default the same.
     """
@@ -32,7 +34,7 @@ class Setting:
     clients: int
     data: Dataset | None
     parts: Sequence[np.ndarray] | None
-    batch_size: BatchSize
+    batch_size: BatchSize | tuple[BatchSize, ...]
     weights: str
     seed: int
     dtype: torch.dtype
@@ -42,11 +44,14 @@ class Setting:
     def __post_init__(self) -> None:
         if self.clients < 1:
             raise InputError("partition.clients", self.clients, "must be at least 1")
-        size = self.batch_size
-        if size != "full" and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-            raise InputError("train.batch_size", size, 'must be a whole number >= 1 or "full"')
+        object.__setattr__(self, "batch_size", checked("train.batch_size", self.batch_size, _batch))
         if self.weights not in ("equal", "samples"):
             raise InputError("train.weights", self.weights, nearest(str(self.weights), ["equal", "samples"]))
+
+
+def _batch(field: str, size: Any) -> None:
+    if size != "full" and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+        raise InputError(field, size, 'must be a whole number >= 1 or "full"')
 
 
 def number(key: str, value: Any, *, least: float = -math.inf, above: float = -math.inf) -> float:

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from fl_ef21 import randomness
+from fl_ef21.kernels import quadratic as kernel
+from fl_ef21.problems.dealing import dealt
 from fl_ef21.problems.noise import Noise
 from fl_ef21.problems.options import BatchSize
-from fl_ef21.problems.sampled import Shapes
+from fl_ef21.problems.sampled import Shapes, draws, purpose
 
 
 def spectrum(mu: float, L: float, dim: int) -> Tensor:
@@ -37,7 +39,8 @@ class Quadratic:
       H: (d,) float64, the eigenvalues.
       b: float64, one row for each client held, which are `held`.
       start: (d,) in the training dtype.
-      noise: None for exact gradients, as is batch_size "full".
+      noise: None for exact gradients.
+      batch_size: draws of noise, "full" is none; of several, each client has its own, dealt in turn.
     """
 
     H: Tensor
@@ -46,7 +49,7 @@ class Quadratic:
     start: Tensor
     weights: Tensor
     noise: Noise | None
-    batch_size: BatchSize
+    batch_size: BatchSize | tuple[BatchSize, ...]
     seed: int
 
     @property
@@ -64,18 +67,41 @@ class Quadratic:
     def x0(self) -> Tensor:
         return self.start.clone()
 
-    def gradients(self, x: Tensor, clients: Tensor, round: int) -> Tensor:
-        """See `Problem`. Raises: IndexError where a client is not held by this shard."""
+    @property
+    def costs(self) -> Tensor:
+        return torch.ones(self.clients, dtype=torch.float64)
+
+    def gradients(self, x: Tensor, clients: Tensor, round: int, step: int = 0) -> Tensor:
+        """See `Problem` and `Stepped`. Raises: IndexError where a client is not held by this shard."""
         clients = clients.to(self.b.device)
         row = torch.div(clients - self.held.start, self.held.step, rounding_mode="floor")
         inside = (row >= 0) & (row < len(self.held)) & (row * self.held.step + self.held.start == clients)
         if not bool(inside.all()):
             raise IndexError(f"clients {clients[~inside].tolist()} are not in this shard")
-        q = self.H * (x.to(self.H) - self.b[row])
-        if self.noise is not None and self.batch_size != "full":
-            key = randomness.keys(self.seed, "noise", clients, round)
+        if self.noise is None or self.batch_size == "full":
+            return self._exact(x, row, self.start.dtype)
+        q = self._exact(x, row, torch.float64)
+        key = randomness.keys(self.seed, purpose("noise", step), clients, round)
+        if isinstance(self.batch_size, tuple):
+            self._disturb(q, dealt(draws(self.batch_size), clients), key, self.noise)
+        else:
             q += self.noise.mean(key, self.batch_size, self.dim)
         return q.to(self.start.dtype)
+
+    def _exact(self, x: Tensor, row: Tensor, dtype: torch.dtype) -> Tensor:
+        """H (x - b_i) of the clients in these rows of b, computed in float64."""
+        if self.H.device.type != "cpu":
+            return (self.H * (x.to(self.H) - self.b[row])).to(dtype)
+        out = torch.empty(len(row), self.dim, dtype=dtype)
+        points = x.reshape(-1, self.dim).contiguous()  # (1, d) or (n, d)
+        kernel.gradients(self.H.numpy(), points.numpy(), self.b.numpy(), row.numpy(), out.numpy())
+        return out
+
+    def _disturb(self, q: Tensor, draw: Tensor, key: Tensor, noise: Noise) -> None:
+        """Adds to each client's row the mean of its own number of draws."""
+        for count in sorted(set(draw.tolist()) - {0}):
+            mine = (draw == count).nonzero()[:, 0]
+            q[mine] += noise.mean(key[mine], count, self.dim)
 
     def objective(self, x: Tensor) -> tuple[float, Tensor]:
         """Exact: f(x) = w/2 |x - u|_H^2 + 1/2 sum_i w_i |b_i - u|_H^2, u the weighted mean of the b_i."""

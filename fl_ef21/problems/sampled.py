@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fl_ef21 import randomness
 from fl_ef21.errors import InputError
+from fl_ef21.problems.dealing import dealt, points
 from fl_ef21.problems.options import BatchSize, Setting
 from fl_ef21.problems.regularizers import Regularizer
 
@@ -37,7 +38,10 @@ class Model(Protocol):
         ...
 
     def gradients(self, x: Tensor, features: Tensor, labels: Tensor, samples: Tensor) -> Tensor:
-        """(n, d): per row of samples (n, B), of the mean loss over these of the features (M, *shape), labels (M,)."""
+        """(n, d): per row of samples (n, B), of the mean loss over these of features (M, *shape) and labels (M,).
+
+        x is (d,), or (n, d) with a point for every client.
+        """
         ...
 
     def weighted(self, x: Tensor, features: Tensor, labels: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,7 +63,8 @@ class Sampled:
     Attributes:
       features, labels: (M, *shape) in the training dtype and (M,), client after client.
       first, sizes: (clients,), where a client's samples begin and how many; size 0 where not held here.
-      batch_size: samples drawn with replacement per client and round; "full" takes each once.
+      batch_size: samples drawn with replacement per client and round, "full" takes each once; of several, each
+        client has its own, dealt in turn.
       test: features and labels, empty where there is no test set and in a shard.
     """
 
@@ -70,7 +75,7 @@ class Sampled:
     first: Tensor
     sizes: Tensor
     weights: Tensor
-    batch_size: BatchSize
+    batch_size: BatchSize | tuple[BatchSize, ...]
     seed: int
     test: tuple[Tensor, Tensor]
 
@@ -89,8 +94,14 @@ class Sampled:
     def x0(self) -> Tensor:
         return self.model.start.to(self.features.dtype, copy=True)
 
-    def gradients(self, x: Tensor, clients: Tensor, round: int) -> Tensor:
-        """See `Problem`. Raises: IndexError where a client is not held by this shard."""
+    @property
+    def costs(self) -> Tensor:
+        sizes = self.sizes.cpu()
+        B = dealt(draws(self.batch_size), torch.arange(self.clients))
+        return torch.where(B == 0, sizes, B).to(torch.float64)
+
+    def gradients(self, x: Tensor, clients: Tensor, round: int, step: int = 0) -> Tensor:
+        """See `Problem` and `Stepped`. Raises: IndexError where a client is not held by this shard."""
         x, clients = x.to(self.features), clients.to(self.sizes)
         first, sizes = self.first[clients], self.sizes[clients]
         if not bool(sizes.all()):
@@ -98,20 +109,38 @@ class Sampled:
         if self.batch_size == "full":
             out = self._full(x, first, sizes)
         else:
-            key = randomness.keys(self.seed, "sample", clients, round)
-            out = self._mean(x, first[:, None] + randomness.below(key, self.batch_size, sizes))
+            key = randomness.keys(self.seed, purpose("sample", step), clients, round)
+            if isinstance(self.batch_size, tuple):
+                out = self._dealt(x, dealt(draws(self.batch_size), clients), first, sizes, key)
+            else:
+                out = self._mean(x, first[:, None] + randomness.below(key, self.batch_size, sizes))
         return out if self.regularizer is None else out.add_(self.regularizer.gradient(x))
 
     def _full(self, x: Tensor, first: Tensor, sizes: Tensor) -> Tensor:
         """Clients of one size at a time, so that nobody's samples are padded."""
-        out = x.new_empty(len(first), len(x))
+        out = x.new_empty(len(first), self.dim)
         for size in sorted(set(sizes.tolist())):
             mine = (sizes == size).nonzero()[:, 0]
-            out[mine] = self._mean(x, first[mine, None] + torch.arange(size, device=first.device))
+            samples = first[mine, None] + torch.arange(size, device=first.device)
+            out[mine] = self._mean(points(x, mine), samples)
+        return out
+
+    def _dealt(self, x: Tensor, draw: Tensor, first: Tensor, sizes: Tensor, key: Tensor) -> Tensor:
+        """Clients of one batch size at a time, so that nobody's gradient depends on how many others draw."""
+        out = x.new_empty(len(first), self.dim)
+        for count in sorted(set(draw.tolist())):
+            mine = (draw == count).nonzero()[:, 0]
+            at, begin, size = points(x, mine), first[mine], sizes[mine]
+            if count == 0:
+                out[mine] = self._full(at, begin, size)
+            else:
+                out[mine] = self._mean(at, begin[:, None] + randomness.below(key[mine], count, size))
         return out
 
     def _mean(self, x: Tensor, samples: Tensor) -> Tensor:
         """Mean gradients (n, d) over the samples (n, B). Long rows are cut, at places set by B alone."""
+        if x.ndim == 2:
+            return self._mean_of_each(x, samples)
         n, B = samples.shape
         most = self._samples(_TILE)
         if n * B <= most:
@@ -124,8 +153,20 @@ class Sampled:
                 out[i] += self._on(x, samples[i : i + 1, j : j + m])[0] * (m / B)
         return out
 
+    def _mean_of_each(self, x: Tensor, samples: Tensor) -> Tensor:
+        """As `_mean`, with a point for every client: x (n, d)."""
+        n, B = samples.shape
+        most = self._samples(_TILE)
+        if most < B:
+            return torch.cat([self._mean(x[i].clone(), samples[i : i + 1]) for i in range(n)])
+        return torch.cat([self._on(x[i : i + m], samples[i : i + m]) for i, m in _spans(n, most // B)])
+
     def _on(self, x: Tensor, samples: Tensor) -> Tensor:
         return self.model.gradients(x, self.features, self.labels, samples)
+
+    def together(self, B: int) -> int:
+        """Clients with B samples each whose gradients are taken in one call of the model, at least one."""
+        return max(1, self._samples(_TILE) // B)
 
     def _samples(self, numbers: int) -> int:
         return max(1, numbers // math.prod(self.features.shape[1:]))
@@ -176,6 +217,17 @@ def gather(features: Tensor, labels: Tensor, samples: Tensor) -> tuple[Tensor, T
     flat = samples.reshape(-1)  # index_select, because indexing is three times slower
     picked = features.index_select(0, flat).view(*samples.shape, *features.shape[1:])
     return picked, labels.index_select(0, flat).view(samples.shape)
+
+
+def draws(batch_size: BatchSize | tuple[BatchSize, ...]) -> tuple[int, ...]:
+    """Samples drawn, an entry for each batch size; 0 for "full"."""
+    sizes = batch_size if isinstance(batch_size, tuple) else (batch_size,)
+    return tuple(0 if size == "full" else size for size in sizes)
+
+
+def purpose(name: str, step: int) -> str:
+    """What a draw is keyed by; the first step draws what a client without local steps does."""
+    return f"{name}, step {step}" if step else name
 
 
 def _spans(total: int, most: int) -> list[tuple[int, int]]:

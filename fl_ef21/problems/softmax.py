@@ -43,20 +43,28 @@ class Softmax:
         return x[:size].view(self.classes, self.features), x[size:] if self.bias else None
 
     def gradients(self, x: Tensor, features: Tensor, labels: Tensor, samples: Tensor) -> Tensor:
+        points = x.reshape(-1, x.shape[-1])  # (1, d) or (n, d)
         if x.device.type == "cpu":
-            rows = (x[None].numpy(), self.bias, features.flatten(1).numpy(), labels.numpy(), samples.numpy())
+            rows = (
+                points.contiguous().numpy(),
+                self.bias,
+                features.flatten(1).numpy(),
+                labels.numpy(),
+                samples.numpy(),
+            )
             return torch.from_numpy(kernel.gradients(*rows, self.classes))
-        return self._batched(x, *gather(features, labels, samples))
+        return self._batched(points, *gather(features, labels, samples))
 
     def _batched(self, x: Tensor, features: Tensor, labels: Tensor) -> Tensor:
+        """x (1, d) or (n, d), features (n, B, *shape), labels (n, B)."""
         n, B = labels.shape
-        W, b = self._split(x)
-        A = features.flatten(2)
-        R = torch.bmm(W.expand(n, -1, -1), A.transpose(1, 2))
-        R = torch.softmax(R if b is None else R + b[:, None], dim=1)
+        size, A = self.classes * self.features, features.flatten(2)
+        W = x[:, :size].reshape(-1, self.classes, self.features).expand(n, -1, -1)
+        R = torch.bmm(W, A.transpose(1, 2))
+        R = torch.softmax(R + x[:, size:, None] if self.bias else R, dim=1)
         R.scatter_add_(1, labels[:, None], R.new_full((), -1.0).expand(n, 1, B)).div_(B)
         dW = torch.bmm(R, A).flatten(1)
-        return dW if b is None else torch.cat([dW, R.sum(dim=2)], dim=1)
+        return torch.cat([dW, R.sum(dim=2)], dim=1) if self.bias else dW
 
     def weighted(self, x: Tensor, features: Tensor, labels: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         A = features.flatten(1)

@@ -56,8 +56,8 @@ def _write_support(c: Compressed, r: Rectangle) -> Array:
 def decode(payloads: Sequence[bytes], spec: Spec) -> tuple[Compressed, dict[int, Refused]]:
     """The messages in a round's payloads, and the rows that are refused with the reason of each.
 
-    Rows keep their numbers. A refused row is zero: it has no entries where indices are sent, and
-    entries that are zero where the support fixes how many there are.
+    Rows keep their numbers. A refused row is zero: it has no entries where clients may send different numbers
+    of them, and entries that are zero where there is but one number.
     """
     counts, refused = frame.screen(payloads, spec)
     c, bad = _unpack(payloads, counts, refused, spec)
@@ -84,7 +84,7 @@ def _unpack(
     received or from `spec`.
     """
     n, sparse = len(payloads), spec.support is Indices
-    if not sparse:
+    if not sparse and not spec.counts:
         counts = np.full(n, spec.most, dtype=np.int64)
     entries = int(counts.sum())
     where = np.zeros(entries if sparse else n, dtype=np.int64)

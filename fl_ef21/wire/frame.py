@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import google_crc32c
 import numpy as np
 
 from fl_ef21.errors import Refused
-from fl_ef21.messages import All, Compressed, Indices
+from fl_ef21.messages import All, Compressed, Indices, Seeded
 from fl_ef21.wire import supports
 from fl_ef21.wire.bits import Array
 from fl_ef21.wire.supports import Kind
@@ -27,6 +27,7 @@ class Spec:
     Attributes:
       dim: d, in 1 .. 2^32 - 1.
       most: the most entries a client may send; with a subset or every coordinate, exactly as many.
+      counts: with a subset, how many entries it may be where clients differ; else empty.
       support: Indices, Seeded or All.
       form: which values, of which dtype and parameters.
 
@@ -38,6 +39,7 @@ class Spec:
     most: int
     support: Kind
     form: Form
+    counts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.dim < 1 << 32:
@@ -52,6 +54,13 @@ class Spec:
         """What `c` is an example of; `most` is its largest count."""
         most = c.dim if isinstance(c.support, All) else int(c.counts.max()) if len(c) else 0
         return cls(c.dim, most, supports.kind_of(c.support), form_of(c.values))
+
+    @classmethod
+    def of_any(cls, examples: Sequence[Compressed]) -> Spec:
+        """Where clients differ: messages of any of these sizes, of one kind."""
+        specs = sorted((cls.of(c) for c in examples), key=lambda spec: spec.most)
+        counts = tuple(sorted({spec.most for spec in specs}))
+        return replace(specs[-1], counts=counts if specs[-1].support is Seeded and len(counts) > 1 else ())
 
     def kind(self, count: int) -> int:
         """The kind byte of a message of so many entries."""
@@ -96,7 +105,7 @@ def screen(payloads: Sequence[bytes], spec: Spec) -> tuple[Array, dict[int, Refu
     head = np.frombuffer(b"".join([p[:size].ljust(size, b"\0") for p in payloads]), dtype=HEAD)
     allowed = [code << 4 | spec.form.code for code in supports.CODES[spec.support]]
     count = head["count"].astype(np.int64)
-    beyond = count > spec.most if spec.support is Indices else count != spec.most
+    beyond = count > spec.most if spec.support is Indices else ~np.isin(count, spec.counts or (spec.most,))
     usable = np.where(beyond, spec.most, count)
 
     refused: dict[int, Refused] = {}

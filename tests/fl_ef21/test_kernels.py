@@ -61,7 +61,7 @@ def test_softmax_gradients_are_those_of_batched_products(B, bias, dtype):
     features, labels = torch.randn(60, 37, generator=draw(3), dtype=dtype), torch.arange(60) % 5
     x = torch.randn(5 * (37 + bias), generator=draw(4), dtype=dtype)
     samples = torch.randint(0, 60, (6, B), generator=draw(5))
-    want = model._batched(x, *gather(features, labels, samples))
+    want = model._batched(x[None], *gather(features, labels, samples))
     got = model.gradients(x, features, labels, samples)
     assert torch.allclose(got, want, rtol=0, atol=1e-14 if dtype == torch.float64 else 2e-6)
 

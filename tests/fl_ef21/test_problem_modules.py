@@ -12,6 +12,7 @@ from torch import Tensor
 from fl_ef21.data.base import Dataset
 from fl_ef21.errors import InputError
 from fl_ef21.problems import build
+from fl_ef21.problems.choosing import Choice, choose
 from fl_ef21.problems.modules import Module
 from fl_ef21.problems.sampled import Sampled
 
@@ -59,6 +60,13 @@ class Heavy(Net):
     def forward(self, a):
         return super().forward(a) + torch.ones(5, 7)
 
+class Viewing(Net):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3, padding=1)
+    def forward(self, a):
+        return super().forward(self.conv(a)[:, :1]) + self.conv(a).view(len(a), -1)[:, :3]
+
 class Stuck(Net):
     def forward(self, a):
         return super().forward(a).detach()
@@ -100,7 +108,7 @@ def problem(name: str, dtype: torch.dtype = torch.float64, seed: int = 3, **opti
 
 def batched(p: Sampled) -> bool:
     assert isinstance(p.model, Module)
-    return p.model.batched
+    return p.model.way == "vmap"
 
 
 def point(p: Sampled) -> Tensor:
@@ -185,7 +193,8 @@ def test_the_cnn_has_its_stated_size_on_mnists_images() -> None:
 def test_a_module_that_vmap_cannot_batch_is_looped_over_and_says_so() -> None:
     with pytest.warns(UserWarning, match="vmap cannot batch user_nets:Branching") as said:
         p = problem("user_nets:Branching")
-    assert len(said) == 1
+        settled, choice = choose(p, 4)
+    assert len(said) == 1 and choice == Choice("loop") and settled.shapes == p.shapes
     assert p.gradients(point(p), torch.arange(4), 1).isfinite().all()
 
 
@@ -242,6 +251,7 @@ def test_it_survives_the_way_to_an_actor() -> None:
         ("user_nets:Net", {"loss": "user_nets:vector"}, "model.loss", "scalar"),
         ("user_nets:Net", {"hidden": [3]}, "model.hidden", "does not take it"),
         ("user_nets:Net", {"per_client": "fast"}, "model.per_client", "did you mean 'auto'"),
+        ("user_nets:Viewing", {"per_client": "channels-last"}, "model.per_client", "cannot"),
     ],
 )
 def test_code_that_cannot_work_is_refused_with_advice(

@@ -106,7 +106,7 @@ def test_reading_a_scenario_needs_nothing_heavy() -> None:
         (
             "k = 3 -> [train]\nbatch_size = 'five'",
             8,
-            "train.batch_size = 'five': must be a whole number or 'full'",
+            "train.batch_size = 'five': must be a whole number or a list or 'full'",
         ),
         (
             "k = 3 -> [train]\nbatch-size = 5",
@@ -136,6 +136,15 @@ def test_reading_a_scenario_needs_nothing_heavy() -> None:
             "method[0].optimizer_args: numbers must be finite",
         ),
         ("k = 3 -> [engine]\nactors = -1", 8, "engine.actors = -1: must be at least 0"),
+        ("k = 3 -> k = []", 7, "method[0].k: needs at least one entry"),
+        ("k = 3 -> k = [3, 0.5]", 7, "method[0].k[1] = 0.5: must be a whole number"),
+        ("k = 3 -> levels = [3]", 7, "method[0].levels: must be a whole number"),
+        ("k = 3 -> [train]\nbatch_size = []", 8, "train.batch_size: needs at least one entry"),
+        ("k = 3 -> [train]\nbatch_size = [4, 0]", 8, "train.batch_size[1] = 0: must be at least 1"),
+        ("k = 3 -> [train]\nlocal_steps = [2, 0]", 8, "train.local_steps[1] = 0: must be at least 1"),
+        ("k = 3 -> [train]\nlocal_steps = 2", 7, "train: local_rate is missing; local_steps needs it"),
+        ("k = 3 -> [train]\nlocal_rate = 0.1", 7, "train: local_rate = 0.1 has no meaning where local_steps is 1"),
+        ("k = 3 -> [train]\nparticipation = [0.5]", 8, "train.participation: must be a number"),
     ],
 )
 def test_a_mistake_is_named_with_its_line_and_what_would_be_right(changed: str, line: int, told: str) -> None:
@@ -197,6 +206,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
         ([{}], ["ef21-sgdm"]),
         ([{}, {"name": "ef14"}], ["ef21-sgdm", "ef14"]),
         ([{}, {"k": 5}], ["ef21-sgdm k=3", "ef21-sgdm k=5"]),
+        ([{"k": [3, 50]}, {"k": 5}], ["ef21-sgdm k=3/50", "ef21-sgdm k=5"]),
         ([{}, {"compressor": "randk"}], ["ef21-sgdm topk", "ef21-sgdm randk"]),
         ([{}, {"label": "mine"}], ["ef21-sgdm", "mine"]),
         ([{}, {"gamma": {"value": 0.1}}], ["ef21-sgdm gamma=0.1", "ef21-sgdm gamma=0.1 falling"]),
@@ -242,8 +252,8 @@ def test_another_compressor_drops_the_options_of_the_one_before() -> None:
     ("override", "told"),
     [
         ("method.fracton=3", "--set method.fracton=3: there is no such key; did you mean 'fraction'?"),
-        ("method.k=x", "--set method.k=x: must be a whole number"),
-        ("train.batch_size=abc", "--set train.batch_size=abc: must be a whole number or 'full'"),
+        ("method.k=x", "--set method.k=x: must be a whole number or a list"),
+        ("train.batch_size=abc", "--set train.batch_size=abc: must be a whole number or a list or 'full'"),
         ("method.7.k=1", "--set method.7.k=1: there is no method.7 in the scenario"),
         ("rounds.x=1", "--set rounds.x=1: rounds holds no keys"),
         ("rounds", "--set rounds: write it as section.key=value, such as train.batch_size=8"),
