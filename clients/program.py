@@ -55,7 +55,10 @@ class Program:
             group = (block.kind, block.plan, block.experiment, block.round, client // self.tile)
             tiles.setdefault(group, []).append(Asked(at, client, block, packed))
         outbox, opened = Outbox(), list[tuple[bytes, Rows]]()
-        for asked in tiles.values():
+        todo = list(tiles.values())
+        for asked, after in zip(todo, [*todo[1:], []], strict=True):
+            if after and after[0].block.kind in (Kind.TRAIN, Kind.AUDIT):
+                self.store.expect(after[0].block.experiment, [one.client for one in after])
             answers |= self._tile(x, asked, outbox, opened)
         answers |= outbox.seal()
         for experiment, rows in opened:

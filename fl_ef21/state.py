@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 import torch
 
 from fl_ef21.commit import Point
+from fl_ef21.tiers import Resident, Tier, pieces
 
 S = TypeVar("S")
+MOMENTA = ("v", "u")  # fields that may be kept in fewer bits; rounding g or e would break what the server believes
 
 
 class Rows:
@@ -27,11 +29,15 @@ class Rows:
     """
 
     def __init__(
-        self, state: type[Any], clients: range, dim: int, dtype: torch.dtype, device: str, experiment: bytes
-    ) -> None:
+        self, state: type[Any], clients: range, dim: int, dtype: torch.dtype, device: str, experiment: bytes,
+        tier: Tier | None = None, momentum: torch.dtype | None = None,
+    ) -> None:  # fmt: skip
+        """`tier`: where the slots lie, else on the device; `momentum`: what v and u are kept as, else dtype."""
         n = len(clients)
-        self.state, self.clients = state, clients
-        self.slots = {f.name: torch.zeros((2, n, dim), dtype=dtype, device=device) for f in fields(state)}
+        self.state, self.clients, self.dtype = state, clients, dtype
+        self.tier = tier or Resident(device)
+        kept = {f.name: momentum if momentum and f.name in MOMENTA else dtype for f in fields(state)}
+        self.slots = {name: self.tier.zeros((2, n, dim), kind) for name, kind in kept.items()}
         self.current = [0] * n
         self.points = [Point.origin(experiment, i) for i in clients]
         self.staged: list[Point | None] = [None] * n
@@ -55,9 +61,22 @@ class Rows:
         """The committed state of these rows, as the method's state of (m, d) tensors that nobody may change."""
         run, slot = self._run(rows), self.current[rows[0]]
         if run is not None and all(self.current[row] == slot for row in rows):
-            return self.state(**{name: slots[slot, run] for name, slots in self.slots.items()})
-        which = [self.current[row] for row in rows]
-        return self.state(**{name: slots[which, rows] for name, slots in self.slots.items()})
+            parts = {name: slots[slot, run] for name, slots in self.slots.items()}
+        else:
+            which = [self.current[row] for row in rows]
+            parts = {name: slots[which, rows] for name, slots in self.slots.items()}
+        state = self.state(**{name: self.tier.fetch(part).to(self.dtype) for name, part in parts.items()})
+        if self.tier.watches:
+            self.tier.used(pieces(self.slots, rows))
+        return state
+
+    def expect(self, rows: Sequence[int]) -> None:
+        """These rows will be read next, most likely with what is staged committed."""
+        if self.tier.watches:
+            run, slots = self._run(rows), {self.current[row] ^ (self.staged[row] is not None) for row in rows}
+            slot, whole = min(slots), run is not None and len(slots) == 1
+            read = [field[slot, run] for field in self.slots.values()] if whole else []
+            self.tier.need(read, pieces(self.slots, rows))
 
     def write(self, rows: Sequence[int], state: Any) -> None:
         """Put the next state of these rows beside the committed one; `stage` says what it is."""
@@ -67,7 +86,9 @@ class Rows:
             if together:
                 slots[slot, run] = getattr(state, name)
             else:
-                slots[[1 - self.current[row] for row in rows], rows] = getattr(state, name)
+                slots[[1 - self.current[row] for row in rows], rows] = getattr(state, name).to(slots)
+        if self.tier.watches:
+            self.tier.used(pieces(self.slots, rows))
         for row in rows:
             self.staged[row] = None
 

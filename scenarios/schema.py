@@ -129,6 +129,7 @@ class Train(Section):
     participation: Share = 1.0
     start: Literal["gradient", "zero"] = "gradient"
     dtype: Literal["float32", "float64"] = "float32"
+    momentum_dtype: Literal["bfloat16"] | None = None
     weights: Literal["equal", "samples"] = "equal"
 
 
@@ -204,6 +205,9 @@ class Engine(Section):
     actors: Annotated[int, Field(ge=0, strict=True)] = Field(default_factory=lambda: os.cpu_count() or 1)
     cpus_per_actor: Positive = 1.0
     gpus_per_actor: NotNegative = 0.0
+    state: Literal["auto", "device", "host", "mapped"] = "auto"
+    memory_gib: Positive | None = None
+    state_dir: Text | None = None
 
 
 class Stop(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from clients import METHODS
 from clients.program import Program
 from fl_ef21 import compressors, data, partition, problems
 from fl_ef21.data import Dataset
+from fl_ef21.engine.pool import split
 from fl_ef21.errors import InputError
 from fl_ef21.plan import Plan
 from fl_ef21.provenance import agreed
@@ -25,7 +26,7 @@ from scenarios.schema import Engine, Method, Scenario
 from strategies.descent import Descent
 from strategies.flower import CompressedStrategy
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 COMPRESSOR_KEYS = (
     "k", "fraction", "block", "threshold", "levels", "bucket", "rank", "iterations", "scaled", "contractive", "values",
 )  # fmt: skip
@@ -42,7 +43,8 @@ class Setup:
       problem: over all clients.
       plans: one for each [[method]].
       source: what server and clients must agree on.
-      dataset, label_counts: what was split and how, None for synthetic problems. label_counts (clients, classes).
+      dataset, label_counts: what was split and how, None for synthetic problems; the data set without its features,
+        which the problem holds. label_counts (clients, classes).
     """
 
     scenario: Scenario
@@ -59,9 +61,22 @@ class Setup:
         spread = math.ceil(self.problem.clients / TILES_LEAST)
         return max(1, min(TILE_MOST, fit, spread))
 
+    @property
+    def shards(self) -> int:
+        """Blocks of clients that compute side by side."""
+        return len(split(self.problem.clients, max(1, self.scenario.engine.actors), self.tile))
+
+    @property
+    def momentum(self) -> torch.dtype | None:
+        """What momenta are rounded to between rounds, if they are."""
+        name = self.scenario.train.momentum_dtype
+        return None if name is None else DTYPES[name]
+
     def program(self, clients: range, store: Store) -> Program:
-        """The client side for some of the clients."""
-        return Program(self.problem.shard(clients), self.plans, store, self.source, self.tile)
+        """The client side for some of the clients; all of them share what is loaded already."""
+        everybody = clients == range(self.problem.clients)
+        problem = self.problem if everybody else self.problem.shard(clients)
+        return Program(problem, self.plans, store, self.source, self.tile)
 
     def strategy(self, number: int, run: bytes) -> CompressedStrategy:
         """The server side of one method, at its start. `run` tells runs of one scenario apart."""
@@ -86,6 +101,9 @@ def prepare(scenario: Scenario) -> Setup:
         seed=scenario.seed, dtype=DTYPES[train.dtype], device=device(scenario),
     )  # fmt: skip
     plans = tuple(_plan(scenario, i, method, problem) for i, method in enumerate(scenario.method))
+    if dataset is not None:  # the problem has its own copy, client after client
+        nothing = np.empty((0, *dataset.shape), dtype=np.float32)
+        dataset = replace(dataset, features=nothing, test_features=nothing)
     return Setup(scenario, problem, plans, agreed(_shared_text(scenario)), dataset, counts)
 
 
