@@ -17,6 +17,7 @@ import tempfile
 import time
 from argparse import ArgumentParser
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def measure(case: str, rounds: int) -> dict[str, Any]:
 def quarters(curve: list[Sample]) -> list[list[Sample]]:
     """A curve in four parts of equal length."""
     cuts = [len(curve) * part // 4 for part in range(5)]
-    return [curve[a : max(b, a + 1)] for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [curve[a : max(b, a + 1)] for a, b in pairwise(cuts)]
 
 
 def quartiles(values: list[int]) -> list[float]:
@@ -110,10 +111,13 @@ def quartiles(values: list[int]) -> list[float]:
 
 
 def show(got: dict[str, Any]) -> None:
-    print(f"{got['case']}: {got['rounds']} rounds, {got['clients_per_second']:,.0f} clients/s, "
-          f"{got['round_seconds']:.1f} s a round")  # fmt: skip
-    print(f"  state {got['state_bytes'] / GiB:.1f} GiB ({got['state']}); foretold {got['needed_bytes'] / GiB:.1f} GiB, "
-          f"peak {got['peak_bytes'] / GiB:.1f} GiB; page cache grew by {got['cache_growth_bytes'] / GiB:.1f} GiB")  # fmt: skip
+    def gib(key: str) -> str:
+        return f"{got[key] / GiB:.1f} GiB"
+
+    speed = f"{got['clients_per_second']:,.0f} clients/s, {got['round_seconds']:.1f} s a round"
+    print(f"{got['case']}: {got['rounds']} rounds, {speed}")
+    print(f"  state {gib('state_bytes')} ({got['state']}); foretold {gib('needed_bytes')}, peak {gib('peak_bytes')}")
+    print(f"  the page cache grew by {gib('cache_growth_bytes')}")
     for number, values in enumerate(got["quarters"], 1):
         low, middle, high = (value / GiB for value in values)
         print(f"  quarter {number} of the run: {low:.2f}, {middle:.2f}, {high:.2f} GiB (quartiles)")

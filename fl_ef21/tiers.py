@@ -168,8 +168,8 @@ class Mapped:
     def need(self, fetched: Sequence[Tensor], touched: Sequence[Tensor]) -> None:
         """Pages that are on the disk alone are read while the tile before is computed."""
         far = [chunk for chunk in self._chunks([*fetched, *touched]) if chunk not in self._recent]
-        for region, first, length in self._joined(far):
-            self._ask(_advise, region.address + first, length, "MADV_WILLNEED")
+        if spans := [(region.address + first, length) for region, first, length in self._joined(far)]:
+            self._ask(_read_ahead, spans)
 
     def fetch(self, piece: Tensor) -> Tensor:
         return piece.to(self.device)
@@ -180,9 +180,11 @@ class Mapped:
             self._recent.move_to_end(chunk)
         least = max(0, len(self._recent) - self.budget // CHUNK)
         out = [self._recent.popitem(last=False)[0] for _ in range(least)]
-        for region, first, length in self._joined(out):
+        gone = self._joined(out)
+        for region, first, length in gone:
             _advise(region.address + first, length, "MADV_DONTNEED")  # the page cache has what was written
-            self._ask(_write_back, region.file.fileno(), first, length)
+        if gone:
+            self._ask(_write_back, [(region.file.fileno(), first, length) for region, first, length in gone])
 
     def close(self) -> None:
         self._helper.shutdown(cancel_futures=True)
@@ -278,7 +280,13 @@ def _advise(address: int, length: int, advice: str) -> None:
         kernel.madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), getattr(mmap, advice))
 
 
-def _write_back(file: int, first: int, length: int) -> None:
+def _read_ahead(spans: Sequence[tuple[int, int]]) -> None:
+    for address, length in spans:
+        _advise(address, length, "MADV_WILLNEED")
+
+
+def _write_back(spans: Sequence[tuple[int, int, int]]) -> None:
     """Begin to write what has changed; nobody waits for it."""
     if (kernel := _kernel()) is not None:
-        kernel.sync_file_range(file, ctypes.c_int64(first), ctypes.c_int64(length), SYNC_FILE_RANGE_WRITE)
+        for file, first, length in spans:
+            kernel.sync_file_range(file, ctypes.c_int64(first), ctypes.c_int64(length), SYNC_FILE_RANGE_WRITE)
