@@ -91,7 +91,8 @@ def measure(case: str, rounds: int) -> dict[str, Any]:
     (method,) = summary["methods"]
     return {
         "case": case, "rounds": method["rounds"], "clients_per_second": method["clients_per_second"],
-        "round_seconds": method["wall_seconds"] / method["rounds"], "needed_bytes": summary["memory"]["needed_bytes"],
+        "round_seconds": method["wall_seconds"] / method["rounds"],
+        "foretold_bytes": summary["memory"]["here_bytes"] + summary["memory"]["needed_bytes"],
         "state": summary["memory"]["state"], "state_bytes": summary["memory"]["state_bytes"],
         "peak_bytes": max(sample.processes for sample in curve),
         "cache_growth_bytes": max(sample.cache for sample in curve),
@@ -116,7 +117,7 @@ def show(got: dict[str, Any]) -> None:
 
     speed = f"{got['clients_per_second']:,.0f} clients/s, {got['round_seconds']:.1f} s a round"
     print(f"{got['case']}: {got['rounds']} rounds, {speed}")
-    print(f"  state {gib('state_bytes')} ({got['state']}); foretold {gib('needed_bytes')}, peak {gib('peak_bytes')}")
+    print(f"  state {gib('state_bytes')} ({got['state']}); foretold {gib('foretold_bytes')}, peak {gib('peak_bytes')}")
     print(f"  the page cache grew by {gib('cache_growth_bytes')}")
     for number, values in enumerate(got["quarters"], 1):
         low, middle, high = (value / GiB for value in values)

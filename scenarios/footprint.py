@@ -21,15 +21,16 @@ from fl_ef21.plan import Plan
 from fl_ef21.state import MOMENTA
 from fl_ef21.tiers import Place
 from scenarios import places
-from scenarios.doctor import free_memory
+from scenarios.doctor import free_memory, resident_memory
 from scenarios.schema import Engine
 from scenarios.setup import Setup, device
 from scenarios.units import binary
 from strategies import SERVERS
 
 MiB = 2**20
-ACTOR = 300 * MiB  # of an actor besides its clients
+ACTOR = 400 * MiB  # of an actor besides its clients; it does not give small pieces back (engine/shard.py)
 RAY = 450 * MiB  # of Ray's own processes, and of its client in this one
+CLIENT = 3 * 1024  # of a client's bookkeeping, in its shard and on the driver
 ASKED = 6 * 1024  # of the driver for each client asked: messages both ways
 DENSE = 7  # copies of an uncompressed message: in Ray's store, received, decoded, summed in float64
 ENTRY = 48  # bytes of the driver for every entry of a sparse message, likewise
@@ -74,6 +75,7 @@ class Footprint:
       kind, device, folder: where it lies.
       budget: bytes of it that may be in memory, over all actors; None where nobody knows what is free.
       items: name to bytes, all that is still to come in this machine's memory.
+      here: bytes that this process has already, data included.
       free: bytes, None where the system does not say.
     """
 
@@ -83,6 +85,7 @@ class Footprint:
     folder: Path
     budget: int | None
     items: dict[str, int]
+    here: int
     free: int | None
 
     @property
@@ -97,13 +100,13 @@ class Footprint:
         items = ", ".join(f"{name} {binary(size)}" for name, size in self.items.items() if size >= MiB)
         return [
             f"client state {binary(self.state.bytes)} in {where} ({self.state})",
-            f"memory: in all {binary(self.needed)}{free}: {items}",
+            f"memory: {binary(self.needed)}{free}, beside {binary(self.here)} that is loaded already: {items}",
         ]
 
     def place(self, clients: int) -> Place:
         """What a shard with so many clients is told."""
-        share = 0 if self.budget is None else self.budget * clients // self.state.clients
-        return Place(self.kind, self.device, self.folder, share if self.budget is not None else self.state.bytes)
+        total = self.state.bytes if self.budget is None else self.budget
+        return Place(self.kind, self.device, self.folder, total * clients // self.state.clients)
 
     def record(self) -> dict[str, Any]:
         """For summary.json."""
@@ -111,6 +114,7 @@ class Footprint:
             "state": self.kind,
             "state_bytes": self.state.bytes,
             "budget_bytes": self.budget,
+            "here_bytes": self.here,
             "needed_bytes": self.needed,
             "free_bytes": self.free,
             "items": self.items,
@@ -125,21 +129,21 @@ def measure(setup: Setup, free: int | None = None) -> Footprint:
     engine, where = setup.scenario.engine, device(setup.scenario)
     free = free_memory() if free is None else free
     state = max((_state(setup, plan) for plan in setup.plans), key=lambda one: one.bytes)
-    items, spare = _besides(setup, where), None if free is None else int(free * (1 - RESERVE))
+    items = _besides(setup, where)
+    spare = None if free is None else int(free * (1 - RESERVE))
     given = None if engine.memory_gib is None else int(engine.memory_gib * 2**30)
     budget = given if given is not None or spare is None else max(0, spare - sum(items.values()))
-    folder = places.folder(engine.state_dir)
-    kind = engine.state if engine.state != "auto" else _fastest(state, where, engine, budget)
-    inside = {"device": state.bytes if where == "cpu" else 0, "host": state.bytes,
-              "mapped": min(state.bytes, state.bytes if budget is None else budget)}[kind]  # fmt: skip
+    folder, kind = places.folder(engine.state_dir), _kind(state, where, engine, budget)
+    near = state.bytes if budget is None or places.in_memory(folder) else min(state.bytes, budget)
+    inside = {"device": state.bytes if where == "cpu" else 0, "host": state.bytes, "mapped": near}[kind]
+    starting = 2 * (_held(setup.problem) - _everywhere(setup)) if items["data"] else 0  # in the driver, in Ray's store
+    items["starting"] = max(0, starting - inside - items["messages"])  # which come later
+    items = {"client state": inside} | items
+    found = Footprint(state, kind, where, folder, budget, items, resident_memory() or 0, free)
+    _fits(found, given, spare)
     if kind == "mapped":
         _least(setup, state, budget)
         places.check(folder, state.bytes)
-        inside = state.bytes if places.in_memory(folder) else inside
-    starting = 2 * (_held(setup.problem) - _everywhere(setup)) if items["data"] else 0  # in the driver, in Ray's store
-    items["starting"] = max(0, starting - inside - items["messages"])  # which come later
-    found = Footprint(state, kind, where, folder, budget, {"client state": inside} | items, free)
-    _fits(found, given, spare)
     return found
 
 
@@ -163,6 +167,7 @@ def _besides(setup: Setup, where: str) -> dict[str, int]:
     on_gpu = where != "cpu"
     return {
         "data": 0 if on_gpu or not actors else _held(problem) + (actors - 1) * everywhere,
+        "bookkeeping": problem.clients * CLIENT,
         "actors": actors * ACTOR + (RAY if actors else 0),
         "tiles": max(1, actors) * (0 if on_gpu else ARRAYS * setup.tile * d * width + OUTGOING * outgoing),
         "messages": max(asked, dense) * ASKED + message,
@@ -204,12 +209,20 @@ def _held(thing: Any) -> int:
     return sum(map(_held, thing)) if isinstance(thing, tuple) else 0
 
 
-def _fastest(state: State, where: str, engine: Engine, budget: int | None) -> Kind:
-    if where != "cpu":
+def _kind(state: State, where: str, engine: Engine, budget: int | None) -> Kind:
+    """What the scenario says, else the fastest that fits. Raises: InputError where the GPU cannot take the state."""
+    if engine.state in ("auto", "device") and where != "cpu":
         room = sum(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count()))
         room -= max(1, engine.actors) * CUDA
-        if state.bytes <= min(room, room if engine.memory_gib is None or budget is None else budget):
+        if engine.memory_gib is not None and budget is not None:
+            room = min(room, budget)
+        if state.bytes <= room:
             return "device"
+        if engine.state == "device":
+            advice = f"the GPU has room for {binary(max(0, room))} of it and it takes {binary(state.bytes)} ({state})"
+            raise InputError("engine.state", "device", f'{advice}; use "auto"')
+    if engine.state != "auto":
+        return engine.state
     return "host" if budget is None or state.bytes <= budget else "mapped"
 
 
@@ -226,7 +239,7 @@ def _least(setup: Setup, state: State, budget: int | None) -> None:
 
 def _fits(found: Footprint, given: int | None, spare: int | None) -> None:
     state, ways = found.state, _ways(found)
-    if found.kind == "host" and given is not None and state.bytes > given:
+    if given is not None and found.items["client state"] > given:
         told = f"client state takes {binary(state.bytes)} ({state}); {ways}"
         raise InputError("engine.memory_gib", round(given / 2**30, 4), told)
     if spare is not None and found.needed > spare and not _cluster():
