@@ -2,8 +2,9 @@
 
     python -m benchmarks.bfloat16 [--json] [--rounds N]
 
-The quickstart's data and partition: 100 clients, Dirichlet 0.3, one sample a step, the largest 1 % sent. Columns are
-means over the last ten evaluations, as one alone is noise.
+The quickstart's data and partition: 100 clients, Dirichlet 0.3, one sample a step, the largest 1 % sent. Loss,
+|grad f|^2 and accuracy are means over the last ten evaluations, as one alone is noise; clients/s want a machine that
+does little else.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import scenarios
 from scenarios.schema import Scenario
 
 METHODS = ("ef21-sgdm", "ef21-sgd2m")
-ETAS = (0.1, 0.01)
+GAMMAS = {0.1: 0.1, 0.01: 0.02}  # for each eta; with 0.1 double momentum of 0.01 does not settle, rounded or not
 LAST = 10
 
 
 def scenario(eta: float, momentum: str | None, rounds: int) -> Scenario:
-    method = {"eta": eta, "gamma": 0.1, "compressor": "topk", "fraction": 0.01}
+    method = {"eta": eta, "gamma": GAMMAS[eta], "compressor": "topk", "fraction": 0.01}
     return Scenario.model_validate({
         "name": "bfloat16", "rounds": rounds, "seed": 1, "partition": {"clients": 100, "scheme": "dirichlet"},
         "train": {"batch_size": 1, "momentum_dtype": momentum},
@@ -57,10 +58,10 @@ def state_bytes(method: str, momentum: str | None) -> int:
 
 def main() -> None:
     parser = ArgumentParser(prog="python -m benchmarks.bfloat16")
-    parser.add_argument("--rounds", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    rows = [row for eta in ETAS for kept in (None, "bfloat16") for row in measure(eta, kept, asked.rounds)]
+    rows = [row for eta in GAMMAS for kept in (None, "bfloat16") for row in measure(eta, kept, asked.rounds)]
     rows.sort(key=lambda row: (row["method"], -row["eta"], row["momentum"] != "float32"))
     if asked.json:
         print(json.dumps(rows, indent=2))

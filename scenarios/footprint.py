@@ -30,7 +30,7 @@ from strategies import SERVERS
 MiB = 2**20
 ACTOR = 400 * MiB  # of an actor besides its clients; it does not give small pieces back (engine/shard.py)
 RAY = 450 * MiB  # of Ray's own processes, and of its client in this one
-CLIENT = 3 * 1024  # of a client's bookkeeping, in its shard and on the driver
+CLIENT = 1024  # of a client's bookkeeping, in its shard and on the driver
 ASKED = 6 * 1024  # of the driver for each client asked: messages both ways
 DENSE = 7  # copies of an uncompressed message: in Ray's store, received, decoded, summed in float64
 ENTRY = 48  # bytes of the driver for every entry of a sparse message, likewise
