@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import gc
+import mmap
 import os
 import re
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +134,38 @@ def test_no_more_than_the_budget_and_a_tile_is_in_memory(tile: int, tmp_path: Pa
             state.read(list(range(first, first + tile))).g.sum()
             most = max(most, resident(state))
     assert budget / 2 < most <= budget + whole * tile // clients < whole / 2
+    tier.close()
+
+
+def cached(piece: torch.Tensor) -> float:
+    """The share of its pages that the kernel keeps, mapped or not."""
+    first = piece.data_ptr() // mmap.PAGESIZE * mmap.PAGESIZE
+    length = piece.data_ptr() + piece.numel() * piece.element_size() - first
+    there = (ctypes.c_ubyte * -(-length // mmap.PAGESIZE))()
+    assert ctypes.CDLL(None).mincore(ctypes.c_void_p(first), ctypes.c_size_t(length), there) == 0
+    return sum(page & 1 for page in there) / len(there)
+
+
+@linux
+def test_what_is_needed_next_is_read_from_the_disk_before_it_is_used(tmp_path: Path) -> None:
+    tier = Mapped(tmp_path, 0)
+    state = rows(tier, 40, 20_000)
+    for number in range(2):
+        step(state, list(range(40)), number)
+    everything = [field for slots in state.slots.values() for field in slots]
+    for region in tier._regions:
+        os.fsync(region.file.fileno())
+        os.posix_fadvise(region.file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if max(map(cached, everything)) > 0.1:
+        pytest.skip("the kernel keeps what it was asked to drop, as on tmpfs")
+    before = resident(state)
+    state.expect(list(range(10)))
+    wait(tier._asked)
+    deadline = time.monotonic() + 10
+    while min(cached(slots[0, :10]) for slots in state.slots.values()) < 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert all(cached(slot[:10]) == 1 and cached(slot[30:]) < 0.1 for slot in everything)
+    assert resident(state) == before  # read into the page cache, not into the budget
     tier.close()
 
 
