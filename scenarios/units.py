@@ -46,8 +46,10 @@ def size(value: Any) -> str:
 
 
 def binary(nbytes: int) -> str:
-    """Bytes of memory, in powers of 1,024: 512 MiB, 11.7 GiB."""
-    return f"{nbytes / 2**30:,.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.0f} MiB"
+    """Bytes of memory, in powers of 1,024: 96 KiB, 512 MiB, 11.7 GiB."""
+    if nbytes < 2**20:
+        return f"{nbytes / 2**10:.0f} KiB"
+    return f"{nbytes / 2**20:.0f} MiB" if nbytes < 2**30 else f"{nbytes / 2**30:,.1f} GiB"
 
 
 def times(value: Any) -> str:

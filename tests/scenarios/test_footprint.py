@@ -61,7 +61,7 @@ def test_the_sum_is_told_before_training_and_kept_in_the_summary() -> None:
     kept = result.summary["memory"]
     assert kept["needed_bytes"] == sum(kept["items"].values()) and kept["state"] == "host"
     state, memory = (line for line in heard if line.startswith(("client state", "memory")))
-    assert state == "client state 0 MiB in host memory (12 clients x 650 x 4 vectors x 4 B)"
+    assert state == "client state 122 KiB in host memory (12 clients x 650 x 4 vectors x 4 B)"
     assert memory.startswith("memory: ") and "GiB free" in memory and "loaded already" in memory
 
 
