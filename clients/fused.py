@@ -41,5 +41,6 @@ def step(half: Any, C: Sequence[Compressor], rows: Rows, at: Array, q: Tensor) -
     index, value = ef21.step(
         momenta, rows.slots["g"].numpy(), rows.current, at, q.numpy(), getattr(half, "eta", 1.0), counts
     )
+    rows.used(at)
     support, values = Indices(torch.from_numpy(index)), Floats(torch.from_numpy(value))
     return Compressed(q.shape[1], torch.from_numpy(counts), support, values)

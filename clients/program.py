@@ -102,7 +102,10 @@ class Program:
         if x is None or x.shape != (self.problem.dim,) or x.dtype != plan.dtype:
             return answers.refuse(asked, Refused("model", f"expected {plan.dtype} of shape ({self.problem.dim},)"))
         outbox = Outbox()
-        for tile in asked.tiles(self.tile):
+        tiles = asked.tiles(self.tile)
+        for tile, after in zip(tiles, [*tiles[1:], None], strict=True):
+            if after is not None:
+                rows.expect(rows.rows(after.clients))
             self._compute(plan, half, rows, x, tile, answers, outbox)
         outbox.seal(rows, answers)
 

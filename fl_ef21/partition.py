@@ -6,7 +6,7 @@
     natural        the data set's own clients
     label-sorted   sorted by label and cut into equal shards, as in the EF21 papers
 
-The first four are partitioners of flwr-datasets.
+The first four are those of flwr-datasets; of `iid`, which only cuts, a test says that it is the same.
 """
 
 from __future__ import annotations
@@ -74,10 +74,8 @@ def label_counts(dataset: Dataset, parts: Sequence[Whole]) -> Whole:
 
 
 def _iid(dataset: Dataset, ask: Split) -> list[Whole]:
-    from flwr_datasets.partitioner import IidPartitioner
-
-    rows = np.random.default_rng(ask.seed).permutation(len(dataset))  # the partitioner only cuts
-    return _parts(IidPartitioner(ask.clients), rows)
+    """Cut as IidPartitioner of flwr-datasets does, which takes a millisecond for every client."""
+    return np.array_split(np.random.default_rng(ask.seed).permutation(len(dataset)), ask.clients)
 
 
 def _dirichlet(dataset: Dataset, ask: Split) -> list[Whole]:

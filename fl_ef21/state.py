@@ -12,8 +12,10 @@ import numpy as np
 import torch
 
 from fl_ef21.blocks import Array, Points
+from fl_ef21.tiers import Resident, Tier, pieces
 
 S = TypeVar("S")
+MOMENTA = ("v", "u")  # fields that may be kept in fewer bits; rounding g or e would break what the server believes
 
 
 class Rows:
@@ -27,11 +29,15 @@ class Rows:
     """
 
     def __init__(
-        self, state: type[Any], clients: range, dim: int, dtype: torch.dtype, device: str, experiment: bytes
-    ) -> None:
+        self, state: type[Any], clients: range, dim: int, dtype: torch.dtype, device: str, experiment: bytes,
+        tier: Tier | None = None, momentum: torch.dtype | None = None,
+    ) -> None:  # fmt: skip
+        """`tier`: where the slots lie, else on the device; `momentum`: what v and u are kept as, else dtype."""
         n = len(clients)
-        self.state, self.clients = state, clients
-        self.slots = {f.name: torch.zeros((2, n, dim), dtype=dtype, device=device) for f in fields(state)}
+        self.state, self.clients, self.dtype = state, clients, dtype
+        self.tier = tier or Resident(device)
+        kept = {f.name: momentum if momentum and f.name in MOMENTA else dtype for f in fields(state)}
+        self.slots = {name: self.tier.zeros((2, n, dim), kind) for name, kind in kept.items()}
         self.current, self.seen = np.zeros(n, np.int64), np.zeros(n, np.int64)
         self.points, self.staged = Points.origin(experiment, clients), Points.none(n)
 
@@ -55,14 +61,30 @@ class Rows:
     def read(self, rows: Array) -> Any:
         """The committed state of these rows, as the method's state of (m, d) tensors that nobody may change."""
         at = self._at(rows, self.current[rows])
-        return self.state(**{name: slots[at] for name, slots in self.slots.items()})
+        parts = {name: self.tier.fetch(slots[at]).to(self.dtype) for name, slots in self.slots.items()}
+        self.used(rows)
+        return self.state(**parts)
+
+    def expect(self, rows: Array) -> None:
+        """These rows, settled already, will be read next."""
+        if self.tier.watches:
+            at = self._at(rows, self.current[rows])
+            together = isinstance(at[0], int)
+            read = [slots[at] for slots in self.slots.values()] if together else []
+            self.tier.need(read, pieces(self.slots, rows.tolist()))
+
+    def used(self, rows: Array) -> None:
+        """These rows were just read or written where they lie."""
+        if self.tier.watches:
+            self.tier.used(pieces(self.slots, rows.tolist()))
 
     def write(self, rows: Array, state: Any) -> None:
         """Put the next state of these rows beside the committed one; `stage` says what it is."""
         self.unstage(rows)
         at = self._at(rows, 1 - self.current[rows])
         for name, slots in self.slots.items():
-            slots[at] = getattr(state, name)
+            slots[at] = getattr(state, name).to(slots)
+        self.used(rows)
 
     def unstage(self, rows: Array) -> None:
         """What lies beside the committed state of these rows is about to be overwritten."""

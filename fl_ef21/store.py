@@ -17,6 +17,7 @@ from safetensors.torch import load, save
 from fl_ef21.blocks import words
 from fl_ef21.errors import Refused
 from fl_ef21.state import Rows
+from fl_ef21.tiers import Place
 
 
 class Store(Protocol):
@@ -36,36 +37,41 @@ class Store(Protocol):
 
 
 class Memory:
-    """Rows of a whole shard that stay where the compute is."""
+    """Rows of a whole shard that stay at one place. `momentum`: what v and u are rounded to, if kept in fewer bits."""
 
-    def __init__(self, clients: range, device: str = "cpu") -> None:
-        self.clients, self.device = clients, device
+    def __init__(
+        self, clients: range, device: str = "cpu", place: Place | None = None, momentum: torch.dtype | None = None
+    ) -> None:
+        self.clients, self.place, self.momentum = clients, place or Place("device", device), momentum
         self._rows: dict[bytes, Rows] = {}
 
     def open(self, experiment: bytes, state: type[Any], clients: range, dim: int, dtype: torch.dtype) -> Rows:
+        """Raises: Refused("state") where there is no room."""
         if experiment not in self._rows:
-            self._rows[experiment] = Rows(state, self.clients, dim, dtype, self.device, experiment)
+            device, tier = self.place.device, self.place.open()
+            self._rows[experiment] = Rows(state, self.clients, dim, dtype, device, experiment, tier, self.momentum)
         return self._rows[experiment]
 
     def close(self, experiment: bytes, rows: Rows) -> None:
         pass
 
     def forget(self, experiment: bytes, clients: range) -> None:
-        self._rows.pop(experiment, None)
+        if experiment in self._rows:
+            self._rows.pop(experiment).tier.close()
 
 
 class Files:
     """One atomically replaced file per client and experiment: a digest, then a safetensors body."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, momentum: torch.dtype | None = None) -> None:
+        self.folder, self.momentum = folder, momentum
 
     def path(self, experiment: bytes, client: int) -> Path:
         return self.folder / experiment.hex() / f"client-{client}.state"
 
     def open(self, experiment: bytes, state: type[Any], clients: range, dim: int, dtype: torch.dtype) -> Rows:
         """Raises: Refused("state") where a file is damaged."""
-        rows = Rows(state, clients, dim, dtype, "cpu", experiment)
+        rows = Rows(state, clients, dim, dtype, "cpu", experiment, momentum=self.momentum)
         for row, client in enumerate(clients):
             path = self.path(experiment, client)
             if path.exists():

@@ -123,6 +123,12 @@ def free_memory() -> int | None:
     return min(free, int(limit) - int(used)) if limit.isdigit() and used.isdigit() else free
 
 
+def resident_memory() -> int | None:
+    """Bytes of this process, None where /proc does not say."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", _read("/proc/self/status"))
+    return None if found is None else int(found[1]) * 1024
+
+
 def disk() -> Finding:
     """Room for run folders here and for Ray's files in the temporary folder."""
     places = {Path.cwd().resolve(), Path(tempfile.gettempdir()).resolve()}

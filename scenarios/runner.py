@@ -19,7 +19,7 @@ from fl_ef21.engine import RayGrid, Settings
 from fl_ef21.errors import InputError, choose
 from fl_ef21.flower_internals import simulate, simulated
 from fl_ef21.store import Files, Memory
-from scenarios import report
+from scenarios import footprint, report
 from scenarios.folder import refuse_used
 from scenarios.interrupt import Interrupt
 from scenarios.loading import load, parse, to_toml
@@ -27,7 +27,7 @@ from scenarios.progress import Listener, Plan, Progress, Silent
 from scenarios.recorder import Recorder
 from scenarios.results import Result
 from scenarios.schema import Scenario
-from scenarios.setup import Setup, device, prepare
+from scenarios.setup import Setup, prepare
 from scenarios.summary import summarise
 from scenarios.training import Outcome, Row, Tally, Training
 from strategies.flower import Silence
@@ -95,7 +95,9 @@ def _conduct(session: Session, execute: Callable[[Session], None], runtime: str,
         if session.recorder is not None:
             seconds = time.perf_counter() - session.began
             command = command or f"fl-ef21 run {out / 'scenario.toml'}"
-            session.recorder.close(summarise(session.setup, runtime, command, session.outcomes, seconds))
+            session.recorder.close(
+                summarise(session.setup, runtime, command, session.outcomes, seconds, session.memory)
+            )
             report.write(out)
     failed = [f"{label}: {outcome.reason}" for label, outcome in session.outcomes if outcome.status == "failed"]
     if failed:
@@ -107,6 +109,7 @@ class Session:
     """The methods of one run, one after another on one Grid.
 
     Attributes:
+      memory: what the run needs of it, None on Flower's runtimes.
       recorder: writes the run folder `out`; None until there is a Grid to train on, so that what cannot start
         leaves nothing behind.
     """
@@ -115,6 +118,7 @@ class Session:
         self.setup, self.out, self.listener = setup, out, listener
         self.recorder: Recorder | None = None
         self.outcomes: list[tuple[str, Outcome]] = []
+        self.memory: dict[str, Any] | None = None
         self.interrupt = Interrupt()
         self.began = time.perf_counter()
         self._nonce = secrets.token_bytes(16)  # tells two runs of one scenario apart; nothing is drawn from it
@@ -157,12 +161,15 @@ def _resident(session: Session) -> None:
     whole = wanted.address is not None and "actors" not in wanted.model_fields_set  # all that the cluster has
     actors = None if whole else wanted.actors
     settings = Settings(actors, wanted.cpus_per_actor, wanted.gpus_per_actor, wanted.address)
-    where = device(setup.scenario)
+    needs = footprint.measure(setup)
+    session.memory = needs.record()
+    for line in needs.lines():
+        session.listener.message(line)
     ray = "starting Ray" if wanted.address is None else f"joining the Ray cluster at {wanted.address}"
     session.listener.message("computing in this process" if actors == 0 else ray)
 
     def shard(clients: range) -> Program:
-        return setup.program(clients, Memory(clients, where))
+        return setup.program(clients, Memory(clients, place=needs.place(len(clients)), momentum=setup.momentum))
 
     with (
         session.interrupt,
@@ -214,7 +221,7 @@ def flower_loader(setup: Setup, folder: Path) -> Callable[[Context], Program]:
         client = identity(context)
         if client >= setup.problem.clients:
             raise InputError("node-config.partition-id", client, f"the scenario has {setup.problem.clients} clients")
-        return setup.program(range(client, client + 1), Files(folder))
+        return setup.program(range(client, client + 1), Files(folder, setup.momentum))
 
     return load
 

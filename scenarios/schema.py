@@ -133,6 +133,7 @@ class Train(Section):
     participation: Share = 1.0
     start: Literal["gradient", "zero"] = "gradient"
     dtype: Literal["float32", "float64"] = "float32"
+    momentum_dtype: Literal["bfloat16"] | None = None
     weights: Literal["equal", "samples"] = "equal"
 
     @model_validator(mode="after")
@@ -219,6 +220,9 @@ class Engine(Section):
     cpus_per_actor: Positive = 1.0
     gpus_per_actor: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0
     address: Text | None = None
+    state: Literal["auto", "device", "host", "mapped"] = "auto"
+    memory_gib: Positive | None = None
+    state_dir: Text | None = None
 
 
 class Stop(Section):

@@ -16,6 +16,7 @@ from fl_ef21 import data, partition, problems
 from fl_ef21.compressors.levels import make_levels
 from fl_ef21.data import Dataset
 from fl_ef21.engine import Settings
+from fl_ef21.engine.pool import split
 from fl_ef21.engine.shard import keep_memory
 from fl_ef21.errors import InputError
 from fl_ef21.plan import Plan
@@ -30,7 +31,7 @@ from scenarios.schema import Engine, Method, Scenario
 from strategies.descent import Descent
 from strategies.flower import CompressedStrategy
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 COMPRESSOR_KEYS = (
     "k", "fraction", "block", "threshold", "levels", "bucket", "rank", "iterations", "scaled", "contractive", "values",
 )  # fmt: skip
@@ -47,7 +48,8 @@ class Setup:
       problem: over all clients.
       plans: one for each [[method]].
       source: what server and clients must agree on.
-      dataset, label_counts: what was split and how, None for synthetic problems. label_counts (clients, classes).
+      dataset, label_counts: what was split and how, None for synthetic problems; the data set without its features,
+        which the problem holds. label_counts (clients, classes).
       choice: how clients' gradients are taken, None where there is nothing to choose.
     """
 
@@ -74,9 +76,22 @@ class Setup:
         spread = math.ceil(self.problem.clients / TILES_LEAST)
         return max(1, min(TILE_MOST, fit, spread))
 
+    @property
+    def shards(self) -> int:
+        """Blocks of clients that compute side by side."""
+        return len(split(self.problem.clients, max(1, self.scenario.engine.actors), self.tile))
+
+    @property
+    def momentum(self) -> torch.dtype | None:
+        """What momenta are rounded to between rounds, if they are."""
+        name = self.scenario.train.momentum_dtype
+        return None if name is None else DTYPES[name]
+
     def program(self, clients: range, store: Store) -> Program:
-        """The client side for some of the clients."""
-        return Program(self.problem.shard(clients), self.plans, store, self.source, self.tile)
+        """The client side for some of the clients; all of them share what is loaded already."""
+        everybody = clients == range(self.problem.clients)
+        problem = self.problem if everybody else self.problem.shard(clients)
+        return Program(problem, self.plans, store, self.source, self.tile)
 
     def strategy(self, number: int, run: bytes) -> CompressedStrategy:
         """The server side of one method, at its start. `run` tells runs of one scenario apart."""
@@ -107,6 +122,9 @@ def prepare(scenario: Scenario, *, alone: bool = False) -> Setup:
         local_rate=train.local_rate,
     )  # fmt: skip
     plans = tuple(_plan(scenario, i, method, problem) for i, method in enumerate(scenario.method))
+    if dataset is not None:  # the problem has its own copy, client after client
+        nothing = np.empty((0, *dataset.shape), dtype=np.float32)
+        dataset = replace(dataset, features=nothing, test_features=nothing)
     setup = Setup(scenario, problem, plans, agreed(_shared_text(scenario)), dataset, counts)
     return _settled(setup, measure=not alone and here == where)
 

@@ -11,8 +11,9 @@ from scenarios.training import Outcome
 
 
 def summarise(
-    setup: Setup, runtime: str, command: str, outcomes: Sequence[tuple[str, Outcome]], seconds: float
-) -> dict[str, Any]:
+    setup: Setup, runtime: str, command: str, outcomes: Sequence[tuple[str, Outcome]], seconds: float,
+    memory: dict[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """The whole file's content."""
     scenario, dataset, counts = setup.scenario, setup.dataset, setup.label_counts
     complete = len(outcomes) == len(setup.plans) and all(o.status not in ("interrupted", "failed") for _, o in outcomes)
@@ -37,6 +38,7 @@ def summarise(
             "classes": list(dataset.classes),
             "label_counts": counts.tolist(),
         },
+        "memory": memory,
         "methods": [_method(setup, number, *ended) for number, ended in enumerate(outcomes)],
     }  # fmt: skip
 

@@ -45,6 +45,13 @@ def size(value: Any) -> str:
     return f"{number:,.{2 if number < 9.995 else 1 if number < 99.95 else 0}f} {unit}"
 
 
+def binary(nbytes: int) -> str:
+    """Bytes of memory, in powers of 1,024: 96 KiB, 512 MiB, 11.7 GiB."""
+    if nbytes < 2**20:
+        return f"{nbytes / 2**10:.0f} KiB"
+    return f"{nbytes / 2**20:.0f} MiB" if nbytes < 2**30 else f"{nbytes / 2**30:,.1f} GiB"
+
+
 def times(value: Any) -> str:
     """A ratio: 1.4×, 37×, 1,200×."""
     number = finite(value)

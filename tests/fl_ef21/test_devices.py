@@ -69,7 +69,7 @@ def test_a_gpu_that_only_the_cluster_has_is_left_to_the_cluster(monkeypatch: pyt
         prepared("cnn", engine=share)
     there: Any = prepared("cnn", engine=share | {"address": "auto"}).problem
     assert there.features.device.type == "cpu"
-    assert there.model.batched and not prepared("cnn").problem.model.batched  # as suits where shards compute
+    assert there.model.way == "vmap"  # as suits where shards compute: nothing is measured here
 
 
 def test_flowers_own_simulation_joins_no_cluster_and_says_so(tmp_path: Path) -> None:

@@ -78,6 +78,17 @@ def test_iid_sizes_differ_by_at_most_one(samples: int, share: float) -> None:
     assert sum(map(len, parts)) == samples
 
 
+@pytest.mark.parametrize("clients", [1, 3, 7, 60])
+def test_iid_cuts_where_flwr_datasets_does(clients: int) -> None:
+    import datasets
+    from flwr_datasets.partitioner import IidPartitioner
+
+    theirs = IidPartitioner(clients)
+    theirs.dataset = datasets.Dataset.from_dict({"row": np.random.default_rng(4).permutation(61)})
+    ours = split(toy(np.arange(61) % 2), clients=clients, scheme="iid", seed=4)
+    assert [part.tolist() for part in ours] == [sorted(theirs.load_partition(i)["row"]) for i in range(clients)]
+
+
 def test_iid_draws_from_sorted_data() -> None:
     data = toy(np.repeat(np.arange(4), 500))
     counts = label_counts(data, split(data, clients=4, scheme="iid", seed=0))
