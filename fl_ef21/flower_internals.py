@@ -1,4 +1,7 @@
-"""Every use of a Flower name that is not public, so that one file is looked at when Flower changes."""
+"""Every use of a Flower name that is not public, so that one file is looked at when Flower changes.
+
+Its companion flower_stamp.py knows how messages and records keep what is in them.
+"""
 
 from __future__ import annotations
 
@@ -19,59 +22,6 @@ SERVER = 1  # flwr.common.constant.SUPERLINK_NODE_ID
 def identify(run_id: int, node_id: int = 1) -> None:
     """Messages can only be made by a task; a Grid outside a Flower run says who it is."""
     TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run_id, node_id, run_id
-
-
-def name_message(message: Message, name: str) -> None:
-    """Give a message the id its reply will refer to, as a SuperLink does."""
-    message.metadata.__dict__["_message_id"] = name
-
-
-class Stamp:
-    """Copies of one message to many nodes, each with its own values in one config record.
-
-    Flower's constructors check every argument of every message, which takes 15 us. Here they check the pattern, and a
-    copy differs from it only in the node, the values and the name: 2 us. All other records are the pattern's own.
-    """
-
-    def __init__(self, pattern: Message, key: str) -> None:
-        """`key` names the config record; values of later copies must have the types of the pattern's."""
-        self._message, self._key = pattern, key
-        self._content, self._record = pattern.content, pattern.content[key]
-        self._entries = entries(pattern.content)
-
-    def to(self, node: int, values: dict[str, Any]) -> Message:
-        """An instruction like the pattern, to another node."""
-        return self._copy(_twin(self._message.metadata, {"_dst_node_id": node}), values)
-
-    def reply(self, asked: Message, values: dict[str, Any]) -> Message:
-        """A reply with the pattern's records to any instruction; it lives as long as what it answers."""
-        told, created = asked.metadata.__dict__, self._message.metadata.created_at
-        about = {
-            "_message_id": "", "_reply_to_message_id": told["_message_id"],
-            "_src_node_id": told["_dst_node_id"], "_dst_node_id": told["_src_node_id"],
-            "_src_task_id": told["_dst_task_id"], "_dst_task_id": told["_src_task_id"],
-            "_created_at": created, "_ttl": told["_created_at"] + told["_ttl"] - created,
-        }  # fmt: skip
-        return self._copy(_twin(asked.metadata, about), values)
-
-    def _copy(self, metadata: Metadata, values: dict[str, Any]) -> Message:
-        record = _twin(self._record, {"_data": values})
-        content = _twin(self._content, {"_data": {**self._entries, self._key: record}})
-        return _twin(self._message, {"_metadata": metadata, "_content": content})  # type: ignore[no-any-return]
-
-
-def entries(record: RecordDict | ConfigRecord) -> dict[str, Any]:
-    """What is in it, as the plain dictionary that it wraps: looking there is ten times faster."""
-    found: dict[str, Any] = record.__dict__["_data"]
-    return found
-
-
-def _twin(one: Any, changed: dict[str, Any]) -> Any:
-    other = object.__new__(type(one))
-    told = other.__dict__
-    told.update(one.__dict__)
-    told.update(changed)
-    return other
 
 
 def error_reply(message: Message, code: int, reason: str) -> Message:

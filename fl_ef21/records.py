@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from torch import Tensor
 
 from fl_ef21.errors import Refused
-from fl_ef21.flower_internals import entries
+from fl_ef21.flower_stamp import values_of
 
 MODEL, PROTOCOL, BLOCK, PAYLOAD = "x", "fl_ef21", "block", "payload"
 
@@ -51,19 +51,18 @@ def reply(block: bytes, payload: bytes) -> RecordDict:
     return RecordDict({PROTOCOL: ConfigRecord({BLOCK: block, PAYLOAD: payload})})
 
 
-def read_block(records: RecordDict) -> bytes:
+def read_block(message: Message) -> bytes:
     """The packed block. Raises: Refused("block") where there is none."""
-    return _entry(records, BLOCK)
+    return _entry(message, BLOCK)
 
 
-def read_answer(records: RecordDict) -> tuple[bytes, bytes]:
+def read_answer(message: Message) -> tuple[bytes, bytes]:
     """The packed block and the payload. Raises: Refused("block") where there is none."""
-    return _entry(records, BLOCK), _entry(records, PAYLOAD)
+    return _entry(message, BLOCK), _entry(message, PAYLOAD)
 
 
-def _entry(records: RecordDict, key: str) -> bytes:
-    record = entries(records).get(PROTOCOL)
-    value = entries(record).get(key) if isinstance(record, ConfigRecord) else None
+def _entry(message: Message, key: str) -> bytes:
+    value = (values_of(message, PROTOCOL) or {}).get(key)
     if not isinstance(value, bytes):
         raise Refused("block", f"the message carries no {PROTOCOL}.{key}")
     return value

@@ -36,7 +36,7 @@ COMPRESSOR_KEYS = (
     "k", "fraction", "block", "threshold", "levels", "bucket", "rank", "iterations", "scaled", "contractive", "values",
 )  # fmt: skip
 TILE_BYTES = 4 << 20  # one array of a tile, so that a tile's few arrays stay in the cache
-TILE_MOST = 16
+TILE_MOST = 32
 TILES_LEAST = 8  # so that few clients, too, spread over the actors
 
 

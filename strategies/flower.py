@@ -21,7 +21,7 @@ from fl_ef21 import randomness, records, wire
 from fl_ef21.blocks import Array
 from fl_ef21.commit import Block, Kind
 from fl_ef21.errors import Refused
-from fl_ef21.flower_internals import Stamp
+from fl_ef21.flower_stamp import Stamp
 from fl_ef21.messages import whole
 from fl_ef21.plan import Plan
 from fl_ef21.threads import computing_with
@@ -194,7 +194,7 @@ class CompressedStrategy(Strategy):
                     continue
                 node = reply.metadata.src_node_id
                 asked.add(node)
-                client = Block.unpack(records.read_block(reply.content)).client
+                client = Block.unpack(records.read_block(reply)).client
                 if self.nodes.get(client, node) != node:
                     raise Silence(f"two nodes say they are client {client}")
                 if client < self.clients:

@@ -42,7 +42,7 @@ def read(message: Message) -> tuple[bytes, bytes]:
         told = said(message.error.reason or "")
         reason, _, detail = told.partition(": ")
         raise Refused(reason if reason in CLIENT_REASONS else "client raised", detail or told)
-    return records.read_answer(message.content)
+    return records.read_answer(message)
 
 
 def said(reason: str) -> str:

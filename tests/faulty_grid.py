@@ -20,7 +20,8 @@ from clients.program import Program
 from fl_ef21 import records
 from fl_ef21.commit import Block, Kind
 from fl_ef21.errors import Refused
-from fl_ef21.flower_internals import CLIENT_RAISED, error_reply, identify, name_message
+from fl_ef21.flower_internals import CLIENT_RAISED, error_reply, identify
+from fl_ef21.flower_stamp import name_message
 from fl_ef21.types import Problem
 from fl_ef21.wire.frame import CRC, HEAD, sealed
 
@@ -153,7 +154,7 @@ class FaultyGrid:
         model: Any = message.content.get(records.MODEL)
         try:
             got = program.answer(
-                None if model is None else records.unpack_model(model), [client], [records.read_block(message.content)]
+                None if model is None else records.unpack_model(model), [client], [records.read_block(message)]
             )[0]
         except RuntimeError as error:
             return error_reply(message, CLIENT_RAISED, str(error))
@@ -163,12 +164,12 @@ class FaultyGrid:
 
 
 def _block(message: Message) -> Block:
-    return Block.unpack(records.read_block(message.content))
+    return Block.unpack(records.read_block(message))
 
 
 def _damage(message: Message, reply: Message, fault: Fault) -> tuple[Message, str]:
     """The reply as it arrives, and the reason for which it should be refused."""
-    block, payload = records.read_answer(reply.content)
+    block, payload = records.read_answer(reply)
     if not payload:  # of a client that lacks something, as it may where a test breaks the protocol
         return reply, "lacks"
     if fault.kind == "flip block":

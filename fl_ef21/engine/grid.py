@@ -20,15 +20,13 @@ from fl_ef21.flower_internals import (
     CLIENT_RAISED,
     NODE_UNAVAILABLE,
     Run,
-    Stamp,
-    entries,
     error_reply,
     identify,
-    name_message,
     new_run,
 )
+from fl_ef21.flower_stamp import Stamp, name_message, name_of, node_of, records_of
 
-CHUNK = 128  # messages of one call to a shard, so that the driver and the shards work at the same time
+CHUNK = 512  # messages of one call to a shard: a call costs Ray about 2 ms, and the driver takes replies meanwhile
 _Batch = tuple[Any, list[Message], bool]  # a handle, its messages, whether the batched form answers
 
 
@@ -110,7 +108,7 @@ class RayGrid(Grid):
             name = str(next(self._names))
             name_message(message, name)
             names.append(name)
-            client = message.metadata.dst_node_id - 1
+            client = node_of(message) - 1
             group = self._group(message, client)
             if not group.batched:
                 plain.setdefault(group, []).append(message)
@@ -137,18 +135,18 @@ class RayGrid(Grid):
     def _group(self, message: Message, client: int) -> _Group:
         if not 0 <= client < self.clients:
             raise ValueError(f"there is no node {client + 1}; nodes are 1 to {self.clients}")
-        content = entries(message.content)
+        content = records_of(message)
         batched = self._has_batched and records.PROTOCOL in content
         model = id(content.get(records.MODEL)) if batched else 0
         return _Group(self._pool.home[client], model, batched)
 
     def _submit(self, group: _Group, members: list[Message], shared: dict[Any, Any]) -> None:
         if group.batched:
-            clients = [message.metadata.dst_node_id - 1 for message in members]
-            model = members[0].content.get(records.MODEL)
+            clients = [node_of(message) - 1 for message in members]
+            model = records_of(members[0]).get(records.MODEL)
             if isinstance(model, ArrayRecord) and group.model not in shared:
                 shared[group.model] = self._pool.share(records.unpack_model(model).numpy())
-            blocks = [records.read_block(message.content) for message in members]
+            blocks = [records.read_block(message) for message in members]
             handle = self._pool.submit(group.shard, "answer", shared.get(group.model), clients, blocks)
             self._pending.append((handle, members, True))
         else:
@@ -169,7 +167,7 @@ class RayGrid(Grid):
             else:
                 replies = _replies(members, got) if batched else ordinary.replies(got)
             for message, reply in zip(members, replies, strict=True):
-                self._early[message.metadata.message_id] = reply
+                self._early[name_of(message)] = reply
         self._pending = waiting
 
 
