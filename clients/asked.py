@@ -33,7 +33,7 @@ class Asked:
     def __len__(self) -> int:
         return len(self.at)
 
-    def __getitem__(self, which: Array) -> Asked:
+    def __getitem__(self, which: Array | slice) -> Asked:
         return Asked(self.at[which], self.clients[which], self.blocks[which])
 
     @property
@@ -68,8 +68,10 @@ class Asked:
         for one in range(group.max() + 1):
             yield self[np.flatnonzero(group == one)]
 
-    def tiles(self, size: int) -> list[Asked]:
-        """Cut by client id, so that a client's neighbours do not depend on the shards."""
+    def tiles(self, size: int, by_id: bool) -> list[Asked]:
+        """At most `size` clients each; by_id: cut so that a client's neighbours do not depend on the shards."""
+        if not by_id:
+            return [self[slice(a, a + size)] for a in range(0, len(self), size)]
         tile = self.clients // size
         order = np.argsort(tile, kind="stable")
         return [self[which] for which in np.split(order, np.flatnonzero(np.diff(tile[order])) + 1)]

@@ -102,7 +102,7 @@ class Program:
         if x is None or x.shape != (self.problem.dim,) or x.dtype != plan.dtype:
             return answers.refuse(asked, Refused("model", f"expected {plan.dtype} of shape ({self.problem.dim},)"))
         outbox = Outbox()
-        tiles = asked.tiles(self.tile)
+        tiles = asked.tiles(self.tile, by_id=not self.problem.rowwise)
         for tile, after in zip(tiles, [*tiles[1:], None], strict=True):
             if after is not None:
                 rows.expect(rows.rows(after.clients))

@@ -12,13 +12,11 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import sys
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -26,6 +24,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from fl_ef21 import pages
 from fl_ef21.errors import Refused
 
 CHUNK = 1 << 18  # bytes of a mapping that come and go together; the kernel maps up to 64 KiB around a page at once
@@ -72,6 +71,8 @@ class Resident:
         self.device = device
 
     def zeros(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        if self.device == "cpu":
+            return pages.empty(shape, dtype).zero_()
         return torch.zeros(shape, dtype=dtype, device=self.device)
 
     def need(self, fetched: Sequence[Tensor], touched: Sequence[Tensor]) -> None:
@@ -182,7 +183,7 @@ class Mapped:
         out = [self._recent.popitem(last=False)[0] for _ in range(least)]
         gone = self._joined(out)
         for region, first, length in gone:
-            _advise(region.address + first, length, "MADV_DONTNEED")  # the page cache has what was written
+            pages.advise(region.address + first, length, "MADV_DONTNEED")  # the page cache has what was written
         if gone:
             self._ask(_write_back, [(region.file.fileno(), first, length) for region, first, length in gone])
 
@@ -268,18 +269,6 @@ def _nameless(folder: Path, length: int) -> Any:
     return file
 
 
-@cache
-def _kernel() -> Any:
-    """The C library, whose calls let Python's other threads go on; None off Linux."""
-    return ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-
-
-def _advise(address: int, length: int, advice: str) -> None:
-    """`address` is that of a page."""
-    if (kernel := _kernel()) is not None:
-        kernel.madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), getattr(mmap, advice))
-
-
 def _read_ahead(spans: Sequence[tuple[int, int, int]]) -> None:
     """Bring them into the page cache. Read and thrown away: MADV_WILLNEED makes small pages, which fault more often."""
     for file, first, length in spans:
@@ -289,6 +278,6 @@ def _read_ahead(spans: Sequence[tuple[int, int, int]]) -> None:
 
 def _write_back(spans: Sequence[tuple[int, int, int]]) -> None:
     """Begin to write what has changed; nobody waits for it."""
-    if (kernel := _kernel()) is not None:
+    if (libc := pages.kernel()) is not None:
         for file, first, length in spans:
-            kernel.sync_file_range(file, ctypes.c_int64(first), ctypes.c_int64(length), SYNC_FILE_RANGE_WRITE)
+            libc.sync_file_range(file, ctypes.c_int64(first), ctypes.c_int64(length), SYNC_FILE_RANGE_WRITE)

@@ -71,6 +71,11 @@ class Problem(Protocol):
         """(clients,) float64: what a client's gradient takes, in gradients of one sample."""
         ...
 
+    @property
+    def rowwise(self) -> bool:
+        """Whether a client's gradient is bitwise the same whoever is computed beside it."""
+        ...
+
     def x0(self) -> Tensor:
         """The start, (d,), in the training dtype."""
         ...

@@ -63,7 +63,7 @@ class Troubled:
     """A problem whose gradients fail in this way."""
 
     def __init__(self, problem: Problem, trouble: str) -> None:
-        self.problem, self.trouble, self.dim = problem, trouble, problem.dim
+        self.problem, self.trouble, self.dim, self.rowwise = problem, trouble, problem.dim, problem.rowwise
 
     def gradients(self, x: Tensor, clients: Tensor, round: int) -> Tensor:
         if self.trouble == "raise":

@@ -26,7 +26,7 @@ from fl_ef21.flower_internals import (
 )
 from fl_ef21.flower_stamp import Stamp, name_message, name_of, node_of, records_of
 
-CHUNK = 512  # messages of one call to a shard: a call costs Ray about 2 ms, and the driver takes replies meanwhile
+CHUNK = 256  # messages of one call to a shard: a call costs Ray about 2 ms, and the driver takes replies meanwhile
 _Batch = tuple[Any, list[Message], bool]  # a handle, its messages, whether the batched form answers
 
 

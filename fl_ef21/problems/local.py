@@ -69,6 +69,10 @@ class Local:
     def costs(self) -> Tensor:
         return self.problem.costs * dealt(self.steps, torch.arange(self.clients))
 
+    @property
+    def rowwise(self) -> bool:
+        return self.problem.rowwise
+
     def x0(self) -> Tensor:
         return self.problem.x0()
 

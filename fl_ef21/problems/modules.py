@@ -44,6 +44,10 @@ class Module:
     way: str
     open: tuple[str, ...] = ()
 
+    @property
+    def rowwise(self) -> bool:
+        return self.way != "vmap"
+
     def taking(self, way: str) -> Module:
         """The same model with its gradients taken this way."""
         if way == "channels-last":

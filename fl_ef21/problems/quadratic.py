@@ -64,6 +64,10 @@ class Quadratic:
     def clients(self) -> int:
         return len(self.weights)
 
+    @property
+    def rowwise(self) -> bool:
+        return True  # nothing but sums and products of single numbers
+
     def x0(self) -> Tensor:
         return self.start.clone()
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fl_ef21 import randomness
+from fl_ef21 import pages, randomness
 from fl_ef21.errors import InputError
 from fl_ef21.problems.dealing import dealt, points
 from fl_ef21.problems.options import BatchSize, Setting
@@ -42,6 +42,11 @@ class Model(Protocol):
 
         x is (d,), or (n, d) with a point for every client.
         """
+        ...
+
+    @property
+    def rowwise(self) -> bool:
+        """Whether, on the CPU, a row of `gradients` is bitwise the same whatever the others are."""
         ...
 
     def weighted(self, x: Tensor, features: Tensor, labels: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,6 +95,10 @@ class Sampled:
     @property
     def clients(self) -> int:
         return len(self.sizes)
+
+    @property
+    def rowwise(self) -> bool:
+        return self.features.device.type == "cpu" and self.model.rowwise
 
     def x0(self) -> Tensor:
         return self.model.start.to(self.features.dtype, copy=True)
@@ -205,11 +214,19 @@ class Sampled:
         return replace(
             self,
             test=(self.test[0][:0].clone(), self.test[1][:0].clone()),  # a view would travel with all it views
-            features=self.features[samples],
+            features=_rows(self.features, samples),
             labels=self.labels[samples],
             first=torch.zeros_like(self.first).index_copy_(0, ids, new),
             sizes=torch.zeros_like(self.sizes).index_copy_(0, ids, m),
         )
+
+
+def _rows(features: Tensor, samples: Tensor) -> Tensor:
+    """features[samples], on the CPU in large pages."""
+    if features.device.type != "cpu":
+        return features[samples]
+    out = pages.empty((len(samples), *features.shape[1:]), features.dtype)
+    return torch.index_select(features, 0, samples, out=out)
 
 
 def gather(features: Tensor, labels: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:

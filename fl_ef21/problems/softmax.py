@@ -13,6 +13,7 @@ Each client has products of its own, so on one thread its gradient is bitwise th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,6 +29,8 @@ class Softmax:
     features: int
     classes: int
     bias: bool
+
+    rowwise: ClassVar[bool] = True
 
     @property
     def shapes(self) -> Shapes:
