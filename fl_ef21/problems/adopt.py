@@ -57,7 +57,7 @@ def settle(
             warnings.warn(f"vmap cannot batch {name}, so clients are looped over: {why}", stacklevel=2)
         else:
             ways.append("vmap")
-    if per_client == "channels-last" or (per_client == "auto" and convolves and features.ndim == 4):
+    if per_client == "channels-last" or (per_client == "auto" and convolves):
         why = _failure(model.taking("channels-last"), features)
         if why and per_client != "auto":
             raise InputError("model.per_client", per_client, f"{name} cannot: {why}")
