@@ -19,6 +19,7 @@ from clients.outbox import Outbox
 from fl_ef21 import blocks, randomness, wire
 from fl_ef21.blocks import Array
 from fl_ef21.commit import Kind
+from fl_ef21.engine import memory
 from fl_ef21.errors import Refused
 from fl_ef21.messages import Compressed, whole
 from fl_ef21.plan import Plan
@@ -27,6 +28,7 @@ from fl_ef21.state import Rows
 from fl_ef21.store import Store
 from fl_ef21.types import Problem
 
+ARRAYS = 12  # of a tile's size that exist at once while it is computed on a GPU, its temporaries included
 CANNOT = (ValueError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]  # a vector without a message: NaN, overflow
 
 
@@ -43,10 +45,12 @@ class Program:
 
     def __init__(self, problem: Problem, plans: Sequence[Plan], store: Store, source: bytes, tile: int) -> None:
         self.problem, self.plans, self.store, self.source, self.tile = problem, tuple(plans), store, source, tile
+        self.device = "cpu"
+        self._at_once: int | None = None
 
     def to(self, device: str) -> None:
         """Compute there from now on; before any state is kept."""
-        self.problem = on(self.problem, device)
+        self.problem, self.device = on(self.problem, device), device
 
     def answer(self, x: Tensor | None, clients: Sequence[int], packed: Sequence[bytes]) -> list[Answer]:
         """Answers in the order of the instructions; all of them carry the same model x (d,) or none."""
@@ -102,12 +106,19 @@ class Program:
         if x is None or x.shape != (self.problem.dim,) or x.dtype != plan.dtype:
             return answers.refuse(asked, Refused("model", f"expected {plan.dtype} of shape ({self.problem.dim},)"))
         outbox = Outbox()
-        tiles = asked.tiles(self.tile, by_id=not self.problem.rowwise)
+        tiles = asked.tiles(self._size(plan), by_id=not self.problem.rowwise)
         for tile, after in zip(tiles, [*tiles[1:], None], strict=True):
             if after is not None:
                 rows.expect(rows.rows(after.clients))
             self._compute(plan, half, rows, x, tile, answers, outbox)
         outbox.seal(rows, answers)
+
+    def _size(self, plan: Plan) -> int:
+        """Clients of a tile: on the CPU as many as suit its cache, on a GPU whole tiles that fill its free memory."""
+        if self._at_once is None:
+            each = ARRAYS * self.tile * self.problem.dim * plan.dtype.itemsize
+            self._at_once = self.tile * (1 if self.device == "cpu" else memory.tiles(memory.room().free, each))
+        return self._at_once
 
     def _compute(
         self, plan: Plan, half: Any, rows: Rows, x: Tensor, asked: Asked, answers: Answers, outbox: Outbox

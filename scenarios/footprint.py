@@ -26,13 +26,15 @@ from scenarios.schema import Engine
 from scenarios.setup import Setup, device
 from scenarios.units import binary
 from strategies import SERVERS
+from strategies.flower import TOGETHER
 
 MiB = 2**20
 ACTOR = 400 * MiB  # of an actor besides its clients; it does not give small pieces back (engine/shard.py)
 RAY = 450 * MiB  # of Ray's own processes, and of its client in this one
 CLIENT = 1024  # of a client's bookkeeping, in its shard and on the driver
 ASKED = 6 * 1024  # of the driver for each client asked: messages both ways
-DENSE = 7  # copies of an uncompressed message: in Ray's store, received, decoded, summed in float64
+DENSE = 2  # copies of an uncompressed message: in Ray's store, and received
+DECODED = 6  # copies of what is decoded at once: as numbers, checked, summed in float64
 ENTRY = 48  # bytes of the driver for every entry of a sparse message, likewise
 OUTGOING = 3  # copies of a message in an actor: computed, joined, encoded
 ARRAYS = 8  # of a tile's size that exist at once while it is computed
@@ -162,7 +164,8 @@ def _besides(setup: Setup, where: str) -> dict[str, int]:
     everywhere = _everywhere(setup)
     asked, entries = _asked(setup), max(_entries(setup, plan) for plan in setup.plans)
     dense = _dense(setup)
-    message = max(entries * ENTRY * asked, dense * d * width * DENSE)
+    decoded = min(dense * d * 8, TOGETHER) * DECODED
+    message = max(entries * ENTRY * asked, _first(setup) * d * width * DENSE) + decoded
     outgoing = min(CHUNK + setup.tile, problem.clients) * max(entries, d if dense else 0) * (width + 8)
     on_gpu = where != "cpu"
     return {
@@ -187,12 +190,17 @@ def _entries(setup: Setup, plan: Plan) -> int:
     return int(plan.compressor(u, torch.zeros(1, dtype=torch.int64)).counts.sum())
 
 
+def _first(setup: Setup) -> int:
+    """Uncompressed messages that are there at once: first gradients."""
+    dense = any(METHODS[plan.method].dense_start for plan in setup.plans)
+    return setup.problem.clients if dense and setup.scenario.train.start == "gradient" else 0
+
+
 def _dense(setup: Setup) -> int:
-    """Uncompressed messages that are there at once: first gradients, or every client's g at an audit."""
-    halves = [METHODS[plan.method] for plan in setup.plans]
-    first = setup.scenario.train.start == "gradient" and any(half.dense_start for half in halves)
-    audit = setup.scenario.evaluate.audit and any(SERVERS[half.server].remembers for half in halves)
-    return setup.problem.clients if first or audit else 0
+    """Uncompressed vectors that are asked for: first gradients, or every client's g at an audit, group by group."""
+    remembers = any(SERVERS[METHODS[plan.method].server].remembers for plan in setup.plans)
+    audit = setup.scenario.evaluate.audit and remembers
+    return setup.problem.clients if audit or _first(setup) else 0
 
 
 def _everywhere(setup: Setup) -> int:
@@ -255,7 +263,7 @@ def _ways(found: Footprint) -> str:
         'engine.state = "mapped" keeps state in files' if found.kind != "mapped"
         else "engine.memory_gib says how much of it is in memory",
         'train.momentum_dtype = "bfloat16" takes less for momenta',
-        'evaluate.audit = false and train.start = "zero" spare uncompressed messages' if found.items["messages"]
+        'train.start = "zero" spares uncompressed messages' if found.items["messages"]
         > found.needed // 4 else "",
         "or take fewer clients",
     ]  # fmt: skip

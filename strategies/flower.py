@@ -31,7 +31,7 @@ from strategies.descent import Descent, Shapes
 from strategies.flower_replies import Heard, read, said
 from strategies.ledger import Ledger
 
-AUDITED = 1 << 28  # bytes of float64 that an audit looks at together
+TOGETHER = 1 << 28  # bytes of decoded float64 values that are in memory at once
 
 
 @dataclass(frozen=True)
@@ -169,13 +169,12 @@ class CompressedStrategy(Strategy):
         starting = heard.version == 0 if begins else np.zeros(len(heard), bool)
         used, bad = np.ones(len(heard), bool), list[Refused]()
         for first in (True, False):
-            part = np.flatnonzero(starting == first)
-            if not len(part):
-                continue
-            c, refused = wire.decode([heard.payloads[at] for at in part.tolist()], self._specs[0 if first else 1])
-            total += c.total(self.weights[torch.from_numpy(heard.clients[part])] * scale)
-            used[part[list(refused)]] = False
-            bad += refused.values()
+            spec = self._specs[0 if first else 1]
+            for part in _groups(np.flatnonzero(starting == first), spec.most):
+                c, refused = wire.decode([heard.payloads[at] for at in part.tolist()], spec)
+                total += c.total(self.weights[torch.from_numpy(heard.clients[part])] * scale)
+                used[part[list(refused)]] = False
+                bad += refused.values()
         return total, heard[np.flatnonzero(used)], bad
 
     # Questions ------------------------------------------------------------------------------------
@@ -211,9 +210,8 @@ class CompressedStrategy(Strategy):
         """
         if not self.server.remembers:
             return None
-        total, group = torch.zeros(self.dim, dtype=torch.float64), max(1, AUDITED // (8 * self.dim))
-        for first in range(0, self.clients, group):
-            clients = np.arange(first, min(first + group, self.clients))
+        total = torch.zeros(self.dim, dtype=torch.float64)
+        for clients in _groups(np.arange(self.clients), self.dim):
             messages = self._messages(Kind.AUDIT, clients, self._last.number, None)
             heard, _ = self._open(grid.send_and_receive(messages, timeout=600))
             if len(heard) < len(clients):
@@ -259,6 +257,12 @@ class CompressedStrategy(Strategy):
     def summary(self) -> None:
         """One line to Flower's log."""
         logging.getLogger("flwr").info("%s: %s with %r", self.plan.label, self.plan.method, self.plan.compressors)
+
+
+def _groups(some: Array, entries: int) -> list[Array]:
+    """Cut so that messages of so many entries fit `TOGETHER`: nearly always one group, except of dense vectors."""
+    size = max(1, TOGETHER // (8 * max(1, entries)))
+    return [some[at : at + size] for at in range(0, len(some), size)]
 
 
 def round_half_up(number: float) -> int:

@@ -26,6 +26,11 @@ def room() -> Room:
     return Room(free, total, torch.cuda.memory_reserved())
 
 
+def tiles(free: int, tile: int) -> int:
+    """How many tiles of so many bytes a GPU computes at once: those that fit an eighth of what is free, at least one."""
+    return max(1, free // 8 // tile)
+
+
 def lacking(room: Room, share: float) -> int:
     """Bytes of its share that an actor cannot get because others hold them; CUDA itself takes a few percent."""
     wanted = int(0.9 * share * room.total)

@@ -22,7 +22,7 @@ from fl_ef21.engine import cluster, placement
 from fl_ef21.engine.balance import Balance
 from fl_ef21.engine.blocks import split
 from fl_ef21.engine.losses import advice
-from fl_ef21.engine.memory import Room, lacking
+from fl_ef21.engine.memory import Room, lacking, tiles
 from fl_ef21.engine.placement import Node
 from fl_ef21.engine.residents import Residents
 from fl_ef21.engine.settings import Settings
@@ -345,6 +345,11 @@ GiB = 2**30
 )
 def test_a_share_of_a_gpu_that_others_hold_is_missed(room: Room, share: float, missing: int) -> None:
     assert lacking(room, share) == missing
+
+
+@pytest.mark.parametrize(("free", "tile", "at_once"), [(8_000, 100, 10), (8_000, 1_000, 1), (10, 1_000, 1)])
+def test_a_gpu_computes_as_many_tiles_as_an_eighth_of_what_is_free_holds(free: int, tile: int, at_once: int) -> None:
+    assert tiles(free, tile) == at_once
 
 
 def test_what_is_said_of_memory_comes_with_advice() -> None:

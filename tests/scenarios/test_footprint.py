@@ -94,8 +94,8 @@ def test_a_run_that_cannot_fit_is_refused_with_the_sum_and_the_ways_out() -> Non
 
 
 def test_uncompressed_messages_are_named_where_they_are_what_does_not_fit() -> None:
-    with pytest.raises(InputError, match=r"evaluate\.audit = false"):
-        footprint.measure(large(evaluate={"audit": True}), 100 * 2**20)
+    with pytest.raises(InputError, match=r'train\.start = "zero"'):
+        footprint.measure(large(train={"start": "gradient"}), 100 * 2**20)
 
 
 def test_what_cannot_fit_leaves_nothing_behind(tmp_path: Path) -> None:
