@@ -81,7 +81,7 @@ def engine(setup: Setup, case: Case) -> tuple[list[list[int]], list[Tensor]]:
         tile=setup.tile,
     ) as grid:  # fmt: skip
         for done in strategy.rounds(grid, ROUNDS):
-            asked.append(strategy.invite(done.number))
+            asked.append(strategy.invite(done.number).tolist())
             xs.append(strategy.descent.x.clone())
     return asked, xs
 

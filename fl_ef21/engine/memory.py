@@ -27,7 +27,7 @@ def room() -> Room:
 
 
 def tiles(free: int, tile: int) -> int:
-    """How many tiles of so many bytes a GPU computes at once: those that fit an eighth of what is free, at least one."""
+    """Tiles of so many bytes that a GPU computes at once: an eighth of what is free, at least one."""
     return max(1, free // 8 // tile)
 
 

@@ -106,7 +106,7 @@ def test_what_cannot_fit_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_budget_below_one_tile_is_a_mistake_of_its_own() -> None:
     with pytest.raises(
-        InputError, match=r"memory_gib = 0\.001: is less than one tile .* each of 1 shards, 5 MiB in all"
+        InputError, match=r"memory_gib = 0\.001: is less than one tile .* each of 1 shards, 8 MiB in all"
     ):
         footprint.measure(large(engine={"memory_gib": 0.001}), 100 * GiB)
 
