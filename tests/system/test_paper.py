@@ -50,7 +50,9 @@ def test_theorem_1_ef21_sgd_stops_improving_with_n_and_momentum_goes_on() -> Non
     assert max(momentum[512]) < min(plain[512]) / 10
 
 
-def tails(batch: int, rounds: int, seed: int, k: int, methods: list[dict[str, object]]) -> dict[str, float]:
+def tails(
+    batch: int, rounds: int, seed: int, k: int, methods: list[dict[str, object]], evaluations: int = 20
+) -> dict[str, float]:
     """Mean of |grad f|^2 over the last fifth of the rounds; ten clients, digits sorted by label."""
     result = scenarios.run(
         Scenario.model_validate(
@@ -62,7 +64,7 @@ def tails(batch: int, rounds: int, seed: int, k: int, methods: list[dict[str, ob
                 "model": {"name": "logistic-nonconvex", "regularizer": 1e-4},
                 "train": {"batch_size": batch},
                 "method": [method | {"compressor": "topk", "k": k} for method in methods],
-                "evaluate": {"every": rounds // 20, "audit": False},
+                "evaluate": {"every": rounds // evaluations, "audit": False},
                 "engine": {"actors": 0},
             }
         )
@@ -80,7 +82,9 @@ def test_with_batch_1_ef21_sgd_stalls_and_momentum_does_not(seed: int) -> None:
     assert got["ef21-sgd"] > 10 * got["ef21-sgdm"]
 
 
-def test_with_batch_128_momentum_ends_below_ef14_and_ef21_sgd() -> None:
+@pytest.mark.parametrize("seed", [0, 1])
+def test_with_batch_128_momentum_ends_below_ef14_and_ef21_sgd(seed: int) -> None:
+    # EF14 is noisy: from four evaluations its mean comes out between 0.9 and 1.8 times what forty give
     methods: list[dict[str, object]] = [{"name": "ef14"}, {"name": "ef21-sgd"}, {"name": "ef21-sgdm", "eta": 0.3}]
-    got = tails(128, 2000, 0, 10, [method | {"gamma": 1.0} for method in methods])
-    assert got["ef21-sgdm"] < 0.6 * min(got["ef14"], got["ef21-sgd"])
+    got = tails(128, 2000, seed, 10, [method | {"gamma": 1.0} for method in methods], evaluations=200)
+    assert got["ef21-sgdm"] < 0.5 * got["ef21-sgd"] and got["ef21-sgdm"] < 0.8 * got["ef14"]
