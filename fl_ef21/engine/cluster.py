@@ -20,6 +20,7 @@ from fl_ef21.errors import InputError
 
 SECONDS = 3.0  # within which an address must answer
 OURS = ("fl_ef21", "clients", "strategies", "scenarios")
+NO_EVENTS = {"task_events_report_interval_ms": 0}  # else Ray keeps 3 KiB of every call, for a dashboard nobody has
 START = "`ray start --head` on one machine and `ray start --address=HOST:PORT` on the others"
 
 
@@ -43,7 +44,7 @@ def connect(settings: Settings) -> bool:
         return False
     cores = max(os.cpu_count() or 1, math.ceil((settings.actors or 1) * settings.cpus_per_actor))
     # "local": without it Ray would silently join a cluster that somebody started on this machine
-    ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
+    ray.init(address="local", num_cpus=cores, include_dashboard=False, _system_config=NO_EVENTS, **quiet)
     return True
 
 
