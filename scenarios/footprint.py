@@ -242,19 +242,24 @@ def _least(setup: Setup, state: State, budget: int | None) -> None:
             f"is less than one tile of client state for each of {setup.shards} shards, {binary(least)} in all; "
             f"raise it, use fewer actors, or free memory"
         )
-        raise InputError("engine.memory_gib", round(budget / 2**30, 4), advice)
+        raise InputError("engine.memory_gib", _gib(budget), advice)
 
 
 def _fits(found: Footprint, given: int | None, spare: int | None) -> None:
     state, ways = found.state, _ways(found)
     if given is not None and found.items["client state"] > given:
         told = f"client state takes {binary(state.bytes)} ({state}); {ways}"
-        raise InputError("engine.memory_gib", round(given / 2**30, 4), told)
+        raise InputError("engine.memory_gib", _gib(given), told)
     if spare is not None and found.needed > spare and not _cluster():
         assert found.free is not None
         items = ", ".join(f"{name} {binary(size)}" for name, size in found.items.items() if size >= MiB)
         told = f"the run needs {binary(found.needed)} of memory ({items}) and {binary(found.free)} are free; {ways}"
-        raise InputError("engine.memory_gib", round((found.budget or 0) / 2**30, 4), told)
+        raise InputError("engine.memory_gib", _gib(found.budget or 0), told)
+
+
+def _gib(size: int) -> float:
+    """As a scenario would write it, to four digits."""
+    return float(f"{size / 2**30:.4g}")
 
 
 def _ways(found: Footprint) -> str:

@@ -113,9 +113,12 @@ def step(
 
     momenta: none for EF21, [v] for EF21-SGDM, [v, u] for EF21-SGD2M; float32 or float64 as q.
 
-    Raises: ValueError where a difference holds a NaN; what was written by then is in slots that nobody reads.
+    Raises: ValueError where a count is not in 1 .. d, or a difference holds a NaN; what was written by then is in
+    slots that nobody reads.
     """
     d, dtype = q.shape[1], q.dtype
+    if counts.size and not 1 <= counts.min() <= counts.max() <= d:  # the kernels write without looking
+        raise ValueError(f"counts must lie in 1 .. {d}, got {counts.min()} to {counts.max()}")
     u = np.empty(d, dtype)
     entries = int(counts.sum())
     index, value = np.empty(entries, np.int64), np.empty(entries, dtype)

@@ -53,6 +53,15 @@ def test_a_difference_that_is_no_number_is_refused():
         ef21.step([], g, 0 * one, 0 * one, q, 1.0, one)
 
 
+@pytest.mark.parametrize("count", [0, 51])
+def test_more_or_fewer_entries_than_there_are_are_refused_before_anything_is_written(count):
+    g, q = torch.zeros(2, 1, 50).numpy(), torch.ones(1, 50).numpy()
+    row = torch.zeros(1, dtype=torch.int64).numpy()
+    with pytest.raises(ValueError, match=r"counts must lie in 1 \.\. 50"):
+        ef21.step([], g, row, row, q, 1.0, row + count)
+    assert not g.any()
+
+
 @DTYPES
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("B", [1, 2, 7, 20])
