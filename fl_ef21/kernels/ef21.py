@@ -11,9 +11,9 @@ which send `counts` (m,) entries each into the flat `index` and `value`.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from fl_ef21 import select
+from fl_ef21.compiled import compiled
 from fl_ef21.select import Array
 
 
@@ -43,7 +43,7 @@ def _double_loop(
         out[j] = g[j]
 
 
-_plain, _single, _double = (njit(nogil=True, cache=True)(loop) for loop in (_plain_loop, _single_loop, _double_loop))
+_plain, _single, _double = (compiled(loop) for loop in (_plain_loop, _single_loop, _double_loop))
 
 
 def _send_loop(u: Array, bits: Array, g: Array, scratch: select.Scratch, index: Array, value: Array) -> bool:
@@ -56,7 +56,7 @@ def _send_loop(u: Array, bits: Array, g: Array, scratch: select.Scratch, index: 
     return True
 
 
-_send = njit(nogil=True, cache=True)(_send_loop)
+_send = compiled(_send_loop)
 
 
 def _sgd_loop(
@@ -103,7 +103,7 @@ def _sgd2m_loop(
     return True
 
 
-_KERNELS = [njit(nogil=True, cache=True)(loop) for loop in (_sgd_loop, _sgdm_loop, _sgd2m_loop)]
+_KERNELS = [compiled(loop) for loop in (_sgd_loop, _sgdm_loop, _sgd2m_loop)]
 
 
 def step(

@@ -316,7 +316,6 @@ def test_messages_of_several_sizes_survive_the_wire(name: str, options: dict[str
     p = plan(name, options)
     c = p.compress(*rows(7), torch.arange(7))
     payloads = wire.encode(c)
-    assert [len(one) for one in payloads] == wire.nbytes(c)
     got, refused = wire.decode(payloads, expected(p))
     weights = torch.rand(7, generator=torch.Generator().manual_seed(3)).double()
     assert not refused and torch.equal(got.dense(), c.dense())

@@ -223,8 +223,6 @@ def test_a_decoder_sees_exactly_what_was_compressed(case: Case, u: Tensor) -> No
     decoded, refused = wire.decode(payloads, wire.Spec.of(c))
     assert not refused
     assert same(decoded, c)
-    assert wire.nbytes(c) == [len(payload) for payload in payloads]
-    assert len(set(wire.nbytes(c))) == 1 or case.name == "hard-threshold"
 
 
 @each(CASES)
