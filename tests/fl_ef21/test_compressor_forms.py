@@ -21,7 +21,6 @@ from fl_ef21.compressors.randk import RandK
 from fl_ef21.compressors.rows import mean_size, sums
 from fl_ef21.compressors.sign import Sign
 from fl_ef21.compressors.topk import TopK
-from fl_ef21.compressors.topk_values import TopKValues
 from fl_ef21.messages import Compressed, Levels, Signs
 from fl_ef21.types import Compressor
 
@@ -174,7 +173,7 @@ def test_natural_rounds_what_is_too_small_without_bias() -> None:
     assert abs(float(dense.mean() / low) - 0.25) < 4 * math.sqrt(3 / 16 / DRAWS)
 
 
-@pytest.mark.parametrize("C", [Natural(), TopKValues(1, NearestPower())], ids=repr)
+@pytest.mark.parametrize("C", [Natural(), TopK(1, NearestPower())], ids=repr)
 def test_powers_of_two_refuse_what_is_too_large(C: Compressor) -> None:
     with pytest.raises(ValueError, match="2\\^127"):
         C(torch.full((1, 2), 1.01 * 2.0**127, dtype=torch.float64), keys(1))
@@ -215,29 +214,29 @@ def test_a_norm_beyond_the_range_is_refused() -> None:
 
 
 def test_topk_with_sign_and_mean_can_be_as_bad_as_its_alpha() -> None:
-    C = TopKValues(4, MeanSign())
+    C = TopK(4, MeanSign())
     assert isinstance(C(draw(1, 1, 12), keys(1)).values, Signs)
     spike = torch.zeros(1, 12, dtype=torch.float64)
     spike[0, 5] = 2.0
     assert float(lost(C, spike)) == pytest.approx(1 - C.alpha(12))
-    assert float(lost(TopKValues(3, MeanSign()), torch.ones(1, 12))) == pytest.approx(1 - 3 / 12)
+    assert float(lost(TopK(3, MeanSign()), torch.ones(1, 12))) == pytest.approx(1 - 3 / 12)
 
 
 def test_the_nearest_power_of_two_can_be_as_bad_as_its_alpha() -> None:
-    C = TopKValues(4, NearestPower())
+    C = TopK(4, NearestPower())
     assert float(lost(C, torch.full((1, 12), 1.5, dtype=torch.float64))) == pytest.approx(1 - C.alpha(12))
     assert compress(C, torch.tensor([[1.49, -1.51, 3.0, 0.7]])).tolist() == [[1.0, -2.0, 4.0, 0.5]]
 
 
 def test_the_nearest_level_can_be_as_bad_as_its_alpha() -> None:
-    C = TopKValues(5, Grid(2))
+    C = TopK(5, Grid(2))
     u = torch.tensor([[1.0, 0.25, -0.25, 0.25, 0.25]], dtype=torch.float64)
     assert float(lost(C, u)) == pytest.approx(1 - C.alpha(5))
 
 
 def test_bfloat16_saturates_and_stays_within_its_bound() -> None:
     most = torch.finfo(torch.float32).max
-    C = TopKValues(2, BFloat16())
+    C = TopK(2, BFloat16())
     for dtype in (torch.float32, torch.float64):
         dense = compress(C, torch.tensor([[most, -most, 1.0]], dtype=dtype))
         assert dense.isfinite().all()
@@ -247,7 +246,7 @@ def test_bfloat16_saturates_and_stays_within_its_bound() -> None:
 
 
 def test_float16_contracts_where_it_has_its_digits_and_never_grows_a_vector() -> None:
-    C = TopKValues(5, Float16())
+    C = TopK(5, Float16())
     assert not C.contractive
     u = draw(9, 100, 20)
     assert (lost(C, u) <= 1 - (1 - 2**-20) * 5 / 20).all()
