@@ -328,7 +328,7 @@ def test_every_compressor_and_every_file_is_tested_here() -> None:
         assert said == (set(FACTORS) if name == "powersgd" else set(VALUES) if takes else set())
     files = {path.stem for path in Path(compressors.__file__).parent.glob("*.py")}
     registered = {kind.__module__.rsplit(".", 1)[1] for kind in COMPRESSORS.values()}
-    assert files - registered == {"__init__", "levels", "options", "rows", "quantisers"}
+    assert files - registered == {"__init__", "levels", "options", "rows", "quantisers", "short"}
 
 
 def test_a_fraction_becomes_a_count() -> None:
