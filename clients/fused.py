@@ -1,4 +1,4 @@
-"""The EF21 family's steps by a compiled kernel, where there is one: TopK on the CPU.
+"""The EF21 family's steps by a compiled kernel, where there is one: TopK, exact or in bfloat16, on the CPU.
 
 Bitwise the lines of clients/ef21.py and clients/ef21_sgd2m.py, which are the reference and run everywhere else.
 """
@@ -15,6 +15,7 @@ from torch import Tensor
 from clients.ef21 import EF21SGD, EF21SGDM
 from clients.ef21_sgd2m import EF21SGD2M
 from fl_ef21.blocks import Array
+from fl_ef21.compressors.quantisers import BFloat16, Exact
 from fl_ef21.compressors.topk import TopK
 from fl_ef21.kernels import ef21
 from fl_ef21.messages import Compressed, Floats, Indices
@@ -30,17 +31,18 @@ def step(half: Any, C: Sequence[Compressor], rows: Rows, at: Array, q: Tensor) -
     C has the compressor of each. None where there is no kernel for this method, compressor or device: then nothing
     is written.
 
-    Raises: ValueError where a difference holds a NaN.
+    Raises: ValueError where a difference holds a NaN, or a number that bfloat16 has no place for.
     """
     alike = all(slots.device.type == "cpu" and slots.dtype == q.dtype for slots in rows.slots.values())
-    counts = np.array([one.k if isinstance(one, TopK) else 0 for one in C])
-    if type(half) not in MOMENTA or not alike or not counts.all():
+    kinds = {type(one.values) if isinstance(one, TopK) else None for one in C}
+    if type(half) not in MOMENTA or not alike or len(kinds) != 1 or not kinds <= {Exact, BFloat16}:
         return None
+    counts, bfloat16 = np.array([one.k for one in C if isinstance(one, TopK)]), BFloat16 in kinds
     momenta = [rows.slots[name].numpy() for name in MOMENTA[type(half)]]
     rows.unstage(at)
     index, value = ef21.step(
-        momenta, rows.slots["g"].numpy(), rows.current, at, q.numpy(), getattr(half, "eta", 1.0), counts
+        momenta, rows.slots["g"].numpy(), rows.current, at, q.numpy(), getattr(half, "eta", 1.0), counts, bfloat16
     )
     rows.used(at)
-    support, values = Indices(torch.from_numpy(index)), Floats(torch.from_numpy(value))
-    return Compressed(q.shape[1], torch.from_numpy(counts), support, values)
+    flat = torch.from_numpy(value.view(np.int16)).view(torch.bfloat16) if bfloat16 else torch.from_numpy(value)
+    return Compressed(q.shape[1], torch.from_numpy(counts), Indices(torch.from_numpy(index)), Floats(flat))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -143,8 +143,9 @@ class Powers:
 class Levels:
     """unit x level: level flat (nnz,) int16; unit float32 or float64; |level| <= most.
 
-    With bucket = 0 a client has one unit, (n,). Otherwise every client sends as many entries, and each
-    `bucket` of them (the last ones may be fewer) share one of its m units, (n, m).
+    With bucket = 0 a client has one unit, (n,). Otherwise each `bucket` of its entries (the last ones may be fewer)
+    share one of its ceil(count / bucket) units, which lie flat, client after client; where all clients have as many,
+    in rows (n, m) as well.
     """
 
     level: Tensor
@@ -155,9 +156,20 @@ class Levels:
     def real(self, counts: Tensor) -> Tensor:
         if self.bucket == 0:
             return self.level.to(self.unit.dtype) * _spread(self.unit, counts)
-        count = int(counts[0]) if len(counts) else 0
-        unit = self.unit.repeat_interleave(self.bucket, dim=1)[:, :count].reshape(-1)
-        return self.level.to(unit.dtype) * unit
+        return self.level.to(self.unit.dtype) * self._unit_of_each(counts)
+
+    def _unit_of_each(self, counts: Tensor) -> Tensor:
+        if len(counts) and bool((counts == counts[0]).all()):
+            rows = self.unit.reshape(len(counts), -1).repeat_interleave(self.bucket, dim=1)
+            return rows[:, : int(counts[0])].reshape(-1)
+        units, some = self.units(counts), counts > 0
+        sizes = torch.full((int(units.sum()),), self.bucket, device=counts.device)
+        sizes[units.cumsum(0)[some] - 1] = counts[some] - (units[some] - 1) * self.bucket
+        return self.unit.reshape(-1).repeat_interleave(sizes)
+
+    def units(self, counts: Tensor) -> Tensor:
+        """(n,): how many units each client has."""
+        return -(-counts // self.bucket) if self.bucket else torch.ones_like(counts)
 
 
 @dataclass(frozen=True)
@@ -258,27 +270,31 @@ def arrange(parts: Sequence[Compressed], rows: Sequence[Tensor]) -> Compressed:
     """The messages of parts, where those of a part belong in `rows`, in the order of rows."""
     c = join(parts)
     order = torch.argsort(torch.cat(list(rows)))
-    entries = _entries(c.counts, order)
-    support, values = _taken(c.support, order, entries), _taken(c.values, order, entries)
+    support, values = _taken(c.support, order, c.counts), _taken(c.values, order, c.counts)
     return Compressed(c.dim, c.counts[order], support, values)
 
 
-_OF_A_CLIENT = ("keys", "scale", "unit")  # columns with a row for each client; others have one for each entry
+_OF_A_CLIENT = ("keys", "scale")  # columns with a row for each client; others have one for each entry
 
 
-def _taken(part: T, rows: Tensor, entries: Tensor) -> T:
-    columns = {
-        field.name: column[rows if field.name in _OF_A_CLIENT or isinstance(part, Factors) else entries]
-        for field in fields(part)  # type: ignore[arg-type]
-        if isinstance(column := getattr(part, field.name), Tensor)
-    }
+def _taken(part: T, rows: Tensor, counts: Tensor) -> T:
+    columns = _columns(part)
+    if "unit" in columns:
+        columns["unit"] = columns["unit"][_entries(part.units(counts), rows)]  # type: ignore[attr-defined]
+    entries = _entries(counts, rows)
+    for name in columns.keys() - {"unit"}:
+        columns[name] = columns[name][rows if name in _OF_A_CLIENT or isinstance(part, Factors) else entries]
     return replace(part, **columns)  # type: ignore[type-var]
 
 
 def _join(parts: Sequence[T]) -> T:
-    columns = {
-        field.name: torch.cat([getattr(part, field.name) for part in parts])
-        for field in fields(parts[0])  # type: ignore[arg-type]
-        if isinstance(getattr(parts[0], field.name), Tensor)
-    }
+    each = [_columns(part) for part in parts]
+    columns = {name: torch.cat([columns[name] for columns in each]) for name in each[0]}
     return replace(parts[0], **columns)  # type: ignore[type-var]
+
+
+def _columns(part: Any) -> dict[str, Tensor]:
+    """The tensors of a support or of values by name, units flat."""
+    named = {field.name: getattr(part, field.name) for field in fields(part)}
+    columns = {name: column for name, column in named.items() if isinstance(column, Tensor)}
+    return {name: column.reshape(-1) if name == "unit" else column for name, column in columns.items()}

@@ -15,7 +15,6 @@ from fl_ef21.compressors.qsgd import QSGD
 from fl_ef21.compressors.randk import RandK
 from fl_ef21.compressors.sign import Sign
 from fl_ef21.compressors.topk import TopK
-from fl_ef21.compressors.topk_values import TopKValues
 from fl_ef21.errors import InputError, choose
 from fl_ef21.types import Compressor
 
@@ -34,7 +33,6 @@ COMPRESSORS: dict[str, type[Registered]] = {
     "topk": TopK,
     "block-topk": BlockTopK,
     "layer-topk": LayerTopK,
-    "topk-values": TopKValues,
     "randk": RandK,
     "hard-threshold": HardThreshold,
     "sign": Sign,

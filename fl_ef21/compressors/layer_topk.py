@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from fl_ef21 import select
-from fl_ef21.compressors import options
+from fl_ef21.compressors import options, quantisers
+from fl_ef21.compressors.quantisers import EXACT, Quantiser
 from fl_ef21.compressors.topk import chosen
 from fl_ef21.messages import Compressed
 
@@ -19,7 +20,7 @@ from fl_ef21.messages import Compressed
 class LayerTopK:
     """A fraction of the coordinates of every parameter tensor, the largest ones, at least one each.
 
-    alpha is the smallest k_l / d_l over the tensors.
+    alpha is the smallest k_l / d_l over the tensors where values are exact.
 
     Attributes:
       fraction: in (0, 1].
@@ -28,31 +29,40 @@ class LayerTopK:
 
     fraction: float
     sizes: tuple[int, ...] = field(repr=False)
-    contractive: ClassVar[bool] = True
+    values: Quantiser = EXACT
     unbiased: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         options.share("fraction", self.fraction)
 
     @classmethod
-    def from_options(cls, *, shapes: tuple[tuple[str, tuple[int, ...]], ...], fraction: float) -> LayerTopK:
-        return cls(fraction, tuple(prod(shape) for _, shape in shapes))
+    def from_options(
+        cls, *, shapes: tuple[tuple[str, tuple[int, ...]], ...], fraction: float, values: str = "exact",
+        levels: int | None = None, scale_block: int | None = None,
+    ) -> LayerTopK:  # fmt: skip
+        sizes = tuple(prod(shape) for _, shape in shapes)
+        return cls(fraction, sizes, quantisers.named(values, levels, scale_block))
+
+    @property
+    def contractive(self) -> bool:
+        return self.values.contractive
 
     def __call__(self, u: Tensor, keys: Tensor) -> Compressed:
         index, start = [], 0
         for layer, k in zip(u.split_with_sizes(self.sizes, dim=1), self._counts(), strict=True):
             index.append(select.topk(layer, k) + start)
             start += layer.shape[1]
-        return chosen(u, torch.cat(index, dim=1))
+        return chosen(u, torch.cat(index, dim=1), self.values)
 
     def _counts(self) -> list[int]:
         return [max(1, round(self.fraction * size)) for size in self.sizes]
 
-    def alpha(self, dim: int) -> float:
-        return min(k / size for k, size in zip(self._counts(), self.sizes, strict=True))
+    def alpha(self, dim: int) -> float | None:
+        counts = self._counts()
+        return self.values.alpha(sum(counts), list(zip(counts, self.sizes, strict=True)))
 
     def omega(self, dim: int) -> None:
         return None
 
     def bits(self, dim: int) -> float:
-        return 32.0 * sum(self._counts())
+        return self.values.bits(sum(self._counts()))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from fl_ef21 import randomness
 from fl_ef21.compressors import options, rows
@@ -55,7 +54,7 @@ class QSGD:
         (n, d), s = u.shape, self.levels
         b = self.bucket or d
         m = -(-d // b)  # buckets
-        x = pad(u, (0, m * b - d)).reshape(n * m, b)
+        x = rows.blocks(u, b)
         most = rows.largest(x)
         size = x.abs() / most  # in 0 .. 1: its squares neither overflow nor all underflow
         norm = rows.sums(size * size).sqrt().clamp(min=1.0)

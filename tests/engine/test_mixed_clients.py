@@ -22,7 +22,7 @@ BATCHES: list[Any] = [16, "full", 25]
 METHODS = [
     {"name": "ef21-sgdm", "eta": 0.3, "gamma": 0.2, "compressor": "topk", "k": [3, 40, 9]},
     {"name": "ef21-sgd2m", "eta": 0.3, "gamma": 0.1, "compressor": "randk", "fraction": [0.02, 0.1]},
-    {"name": "ef14", "gamma": 0.1, "compressor": "topk-values", "values": "qsgd", "levels": 4, "k": [3, 9]},
+    {"name": "ef14", "gamma": 0.1, "compressor": "topk", "values": "qsgd", "levels": 4, "k": [3, 9]},
 ]
 
 

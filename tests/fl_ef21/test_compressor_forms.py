@@ -12,17 +12,17 @@ from fl_ef21 import randomness
 from fl_ef21.compressors import make
 from fl_ef21.compressors.block_topk import BlockTopK
 from fl_ef21.compressors.hard_threshold import HardThreshold
+from fl_ef21.compressors.identity import Identity
 from fl_ef21.compressors.layer_topk import LayerTopK
 from fl_ef21.compressors.natural import Natural
 from fl_ef21.compressors.powersgd import PowerSGD
 from fl_ef21.compressors.qsgd import QSGD
-from fl_ef21.compressors.quantisers import BFloat16, Float16, Grid, MeanSign, NearestPower
+from fl_ef21.compressors.quantisers import EXACT, BFloat16, Float16, Grid, MeanSign, NearestPower, Quantiser
 from fl_ef21.compressors.randk import RandK
 from fl_ef21.compressors.rows import mean_size, sums
 from fl_ef21.compressors.sign import Sign
 from fl_ef21.compressors.topk import TopK
-from fl_ef21.compressors.topk_values import TopKValues
-from fl_ef21.messages import Compressed, Levels, Signs
+from fl_ef21.messages import Compressed, Levels, Signs, arrange
 from fl_ef21.types import Compressor
 
 DRAWS = 4000
@@ -174,7 +174,7 @@ def test_natural_rounds_what_is_too_small_without_bias() -> None:
     assert abs(float(dense.mean() / low) - 0.25) < 4 * math.sqrt(3 / 16 / DRAWS)
 
 
-@pytest.mark.parametrize("C", [Natural(), TopKValues(1, NearestPower())], ids=repr)
+@pytest.mark.parametrize("C", [Natural(), TopK(1, NearestPower())], ids=repr)
 def test_powers_of_two_refuse_what_is_too_large(C: Compressor) -> None:
     with pytest.raises(ValueError, match="2\\^127"):
         C(torch.full((1, 2), 1.01 * 2.0**127, dtype=torch.float64), keys(1))
@@ -215,29 +215,29 @@ def test_a_norm_beyond_the_range_is_refused() -> None:
 
 
 def test_topk_with_sign_and_mean_can_be_as_bad_as_its_alpha() -> None:
-    C = TopKValues(4, MeanSign())
+    C = TopK(4, MeanSign())
     assert isinstance(C(draw(1, 1, 12), keys(1)).values, Signs)
     spike = torch.zeros(1, 12, dtype=torch.float64)
     spike[0, 5] = 2.0
     assert float(lost(C, spike)) == pytest.approx(1 - C.alpha(12))
-    assert float(lost(TopKValues(3, MeanSign()), torch.ones(1, 12))) == pytest.approx(1 - 3 / 12)
+    assert float(lost(TopK(3, MeanSign()), torch.ones(1, 12))) == pytest.approx(1 - 3 / 12)
 
 
 def test_the_nearest_power_of_two_can_be_as_bad_as_its_alpha() -> None:
-    C = TopKValues(4, NearestPower())
+    C = TopK(4, NearestPower())
     assert float(lost(C, torch.full((1, 12), 1.5, dtype=torch.float64))) == pytest.approx(1 - C.alpha(12))
     assert compress(C, torch.tensor([[1.49, -1.51, 3.0, 0.7]])).tolist() == [[1.0, -2.0, 4.0, 0.5]]
 
 
 def test_the_nearest_level_can_be_as_bad_as_its_alpha() -> None:
-    C = TopKValues(5, Grid(2))
+    C = TopK(5, Grid(2))
     u = torch.tensor([[1.0, 0.25, -0.25, 0.25, 0.25]], dtype=torch.float64)
     assert float(lost(C, u)) == pytest.approx(1 - C.alpha(5))
 
 
 def test_bfloat16_saturates_and_stays_within_its_bound() -> None:
     most = torch.finfo(torch.float32).max
-    C = TopKValues(2, BFloat16())
+    C = TopK(2, BFloat16())
     for dtype in (torch.float32, torch.float64):
         dense = compress(C, torch.tensor([[most, -most, 1.0]], dtype=dtype))
         assert dense.isfinite().all()
@@ -247,12 +247,92 @@ def test_bfloat16_saturates_and_stays_within_its_bound() -> None:
 
 
 def test_float16_contracts_where_it_has_its_digits_and_never_grows_a_vector() -> None:
-    C = TopKValues(5, Float16())
+    C = TopK(5, Float16())
     assert not C.contractive
     u = draw(9, 100, 20)
     assert (lost(C, u) <= 1 - (1 - 2**-20) * 5 / 20).all()
     assert (lost(C, u * 1e6) <= 1).all()
     assert (lost(C, u * 1e-9) <= 1).all()
+
+
+def test_int8_is_the_nearest_of_255_levels_of_each_block() -> None:
+    u = torch.cat([draw(7, 2, 8), 1e-6 * draw(8, 2, 8), torch.zeros(2, 8).double(), 1e6 * draw(9, 2, 3)], dim=1)
+    c = Identity(Grid(127, 8))(u, keys(2))
+    for row, said in zip(u, c.dense(), strict=True):
+        for start in (0, 8, 16, 24):
+            block = row[start : start + 8]
+            unit = block.abs().max() / 127
+            want = (block / unit).round() * unit if unit else block
+            torch.testing.assert_close(said[start : start + 8], want, rtol=1e-12, atol=0)
+    assert int(c.values.level.abs().max()) == 127
+    assert Identity(Grid(127, 8)).bits(27) == 4 * 32 + 27 * 8
+    assert Identity(Grid(7, 8)).bits(27) == 4 * 32 + 27 * 4
+
+
+def test_a_block_of_int4_can_be_as_bad_as_its_alpha() -> None:
+    C = TopK(6, Grid(7, 3))
+    u = torch.tensor([[7.0, 0.5, -0.5, 7.0, -0.5, 0.5]], dtype=torch.float64)
+    assert float(lost(C, u)) == pytest.approx(1 - C.alpha(6))
+
+
+def test_a_large_block_costs_precision_where_sizes_differ() -> None:
+    u = torch.cat([draw(1, 30, 40), 1e-3 * draw(2, 30, 40)], dim=1)
+    small, large = (lost(Identity(Grid(127, block)), u)[None] for block in (40, 0))
+    assert (small <= large).all()
+    error = [(compress(Identity(Grid(127, block)), u) - u)[:, 40:].abs().max() for block in (40, 0)]
+    assert error[0] < error[1] / 20
+
+
+def test_topk_with_sign_in_blocks_and_layers_can_be_as_bad_as_its_alpha() -> None:
+    spike, flat = torch.zeros(2, 1, 12, dtype=torch.float64)
+    spike[0, 1], flat[0, 6:] = 1.0, 1.0
+    for C in (BlockTopK(2, 6, MeanSign()), LayerTopK(0.34, (6, 6), MeanSign())):
+        assert C.alpha(12) == pytest.approx((4 / 6) / 4)
+        assert float(lost(C, flat)) == pytest.approx(1 - C.alpha(12))
+        assert float(lost(C, spike)) == pytest.approx(1 - 1 / 4)
+
+
+def test_identity_with_sign_is_scaled_sign() -> None:
+    u = draw(3, 5, 100)
+    assert torch.equal(compress(Identity(MeanSign()), u), compress(Sign(), u))
+    assert Identity(MeanSign()).alpha(100) == pytest.approx(Sign().alpha(100))
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_randk_rounds_what_it_would_have_sent(scaled: bool) -> None:
+    u = draw(2, 9, 50)
+    want = compress(RandK(10, scaled), u).to(torch.bfloat16).double()
+    assert torch.equal(compress(RandK(10, scaled, BFloat16()), u).double(), want)
+    assert RandK(10, scaled, BFloat16()).unbiased is False
+    assert RandK(10, scaled, BFloat16()).alpha(50) == (None if scaled else (1 - 2**-16) * 10 / 50)
+
+
+@pytest.mark.parametrize("values", [EXACT, BFloat16(), Grid(7, 3), Grid(5), MeanSign(), NearestPower()], ids=repr)
+def test_hard_threshold_rounds_each_client_by_itself_however_many_it_sends(values: Quantiser) -> None:
+    u = draw(11, 9, 40) * torch.linspace(0, 1.5, 9).double()[:, None]
+    c = HardThreshold(0.9, values)(u, keys(9))
+    assert len(set(c.counts.tolist())) > 4 and int(c.counts[0]) == 0
+    for i in range(9):
+        sent = u[i].abs() >= 0.9
+        want = torch.zeros(40, dtype=torch.float64)
+        if sent.any():
+            want[sent] = values(u[i][sent][None]).real(sent.sum()[None]).double()
+        assert torch.equal(c.dense()[i].double(), want)
+    assert (HardThreshold(0.9, values).absolute(40) is None) == (values != EXACT)
+
+
+def test_clients_that_send_different_numbers_keep_their_own_block_scales() -> None:
+    u = draw(12, 6, 40)
+    parts = [TopK(k, Grid(7, 4))(u[i : i + 1], keys(1)) for i, k in enumerate([3, 9, 4, 1, 8, 40])]
+    rows = [torch.tensor([i]) for i in (4, 0, 5, 2, 1, 3)]
+    c = arrange(parts, rows)
+    assert c.counts.tolist() == [9, 8, 1, 40, 3, 4]
+    assert c.values.unit.shape == (3 + 2 + 1 + 10 + 1 + 1,)
+    assert c.values.units(c.counts).tolist() == [3, 2, 1, 10, 1, 1]
+    for part, row in zip(parts, rows, strict=True):
+        assert torch.equal(c.dense()[row], part.dense())
+    weights = torch.arange(1.0, 7.0, dtype=torch.float64)
+    torch.testing.assert_close(c.total(weights), weights @ c.dense())
 
 
 # Low rank
@@ -268,6 +348,22 @@ def test_powersgd_of_an_orthogonal_matrix_is_as_bad_as_its_alpha(iterations: int
     u = torch.linalg.qr(draw(1, 9, 9)).Q.reshape(1, 81).expand(5, 81)
     assert C.alpha(81) == 2 / 9
     torch.testing.assert_close(lost(C, u), torch.full((5,), 7 / 9, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_factors_in_bfloat16_lose_no_more_than_is_claimed_where_it_is_hardest(rank: int) -> None:
+    exact, C = (PowerSGD(rank, ((30, 30),), 1, values) for values in (EXACT, BFloat16()))
+    u = torch.linalg.qr(draw(1, 30, 30)).Q.reshape(1, 900).expand(300, 900)
+    assert 0 < C.alpha(900) < exact.alpha(900) == rank / 30
+    ratio = lost(C, u)
+    assert ratio.mean() <= 1 - C.alpha(900)
+    assert abs(ratio.mean() - lost(exact, u).mean()) < 1e-3
+
+
+def test_factors_in_bfloat16_claim_no_contraction_of_enormous_layers() -> None:
+    assert not PowerSGD(1, ((20000, 20000),), 2, BFloat16()).contractive
+    assert PowerSGD(1, ((10000, 10000),), 2, BFloat16()).contractive
+    assert PowerSGD(1, ((4,),), 2, BFloat16()).alpha(4) == 1 - 2**-16
 
 
 def test_powersgd_is_a_projection() -> None:
@@ -303,7 +399,7 @@ def test_layers_that_factors_would_not_make_smaller_go_whole() -> None:
 def test_scenario_options_reach_powersgd() -> None:
     C = make("powersgd", dim=67, shapes=(("w", (9, 7)), ("b", (4,))), rank=2, iterations=3)
     assert ranked(2, 3, (9, 7), (4,)) == C
-    assert repr(C) == "PowerSGD(rank=2, iterations=3)"
+    assert repr(C) == "PowerSGD(rank=2, iterations=3, values=exact)"
     assert C.bits(67) == 32 * (2 * 16 + 4)
 
 

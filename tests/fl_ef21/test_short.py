@@ -23,6 +23,11 @@ MODEL = {"dim": 200, "shapes": (("weight", (20, 10)),)}
         ("qsgd:15", "qsgd", {"levels": 15}),
         ("layer-topk:0.1", "layer-topk", {"fraction": 0.1}),
         ("hard-threshold:0.5", "hard-threshold", {"threshold": 0.5}),
+        ("topk:0.01,values=int8", "topk", {"fraction": 0.01, "values": "int8"}),
+        ("topk:k=8,values=int4,scale_block=4", "topk", {"k": 8, "values": "int4", "scale_block": 4}),
+        ("randk:0.1,values=qsgd,levels=5", "randk", {"fraction": 0.1, "values": "qsgd", "levels": 5}),
+        ("powersgd:2,values=bfloat16", "powersgd", {"rank": 2, "values": "bfloat16"}),
+        ("identity:bfloat16", "identity", {"values": "bfloat16"}),
         ("natural:contractive=false", "natural", {"contractive": False}),
     ],
 )
@@ -41,6 +46,8 @@ def test_a_word_means_what_a_table_would(text, name, options):
         ("topk:wide=3", "wide", "k, fraction"),
         ("topk:k=many", "k", "whole number"),
         ("topk", "k", "missing"),
+        ("topk:0.1,values=int9", "values", "int8"),
+        ("topk:0.1,values=int8,levels=3", "levels", "belongs to values = 'qsgd'"),
     ],
 )
 def test_a_mistake_is_told(text, field, told):
