@@ -93,10 +93,10 @@ class FactorForm(FloatForm):
         return np.full_like(counts, self.layout.width)
 
     def join(self, plain: Array, x: Array, counts: Array) -> Values:
-        return Factors(self._flat(plain, x).reshape(len(counts), -1), self.layout)
+        return Factors(self._flat(plain, x).reshape(len(counts), self.layout.width), self.layout)
 
     def faults(self, plain: Array, x: Array, counts: Array) -> Array:
-        flat = self._flat(plain, x).reshape(len(counts), -1)
+        flat = self._flat(plain, x).reshape(len(counts), self.layout.width)
         wrong: Array = ~(torch.isfinite(flat).all(dim=1) & torch.isfinite(self.layout.rebuild(flat)).all(dim=1)).numpy()
         return wrong
 
