@@ -82,7 +82,7 @@ def _rounded_loop(value: Array, number: Array, word: Array) -> bool:
     return True
 
 
-_rounded = njit(nogil=True, cache=True)(_rounded_loop)
+_rounded = compiled(_rounded_loop)
 
 
 def _send_loop(
