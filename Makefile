@@ -37,11 +37,13 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.codec
 
-# A million mutated payloads, then so many minutes of atheris, which keeps what it finds in .fuzz/.
+# A million mutated payloads, some with every index of a compiled loop checked, then so many minutes of atheris, which
+# keeps what it finds in .fuzz/.
 FUZZ_MINUTES ?= 10
 fuzz: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,fuzz]'
 	$(BIN)/python -m tests.fuzz.campaign --mutations 1000000
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.fuzz/numba $(BIN)/python -m tests.fuzz.campaign --mutations 100000 --seed 1
 	$(BIN)/python -m tests.fuzz.fuzz_decode .fuzz/corpus -artifact_prefix=.fuzz/ -max_total_time=$$((60 * $(FUZZ_MINUTES)))
 
 clean:

@@ -1,18 +1,21 @@
 """Mutated payloads by the thousand: `python -m tests.fuzz.campaign [--mutations 1000000] [--seed 0]`.
 
 Half of them have their checksum made right again. The decoder must raise nothing, refuse a wrong checksum, hold at
-most 10 MB at once, and whatever it accepts must be sound, and come back alike when it is sent on. The first
-thing found ends it, with all that is needed to see it again.
+most 10 MB at once, and whatever it accepts must be sound, and come back alike when it is sent on. Decoding and
+summing at once must refuse the same, and give the same sum. The first thing found ends it, with all that is needed to
+see it again; where the process itself dies, `tests.fuzz.replay` finds the payload in the file `LAST`.
 """
 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 from fl_ef21 import wire
@@ -21,9 +24,10 @@ from fl_ef21.messages import Compressed
 from fl_ef21.threads import computing_with
 from tests.fuzz.mutations import CRC, mutated, sealed
 from tests.fuzz.seeds import Sort, sorts
-from tests.fuzz.soundness import measured, unequal, unsound
+from tests.fuzz.soundness import measured, summed_otherwise, unequal, unsound
 
 LIMIT = 10_000_000  # bytes, beyond the payloads themselves
+LAST = Path(".fuzz/last.txt")  # the sort and the payloads that are being decoded, in hexadecimal
 BATCH, ENTRIES = 500, 100_000  # payloads decoded at once: so many, and with so many entries
 
 
@@ -56,8 +60,8 @@ class Tally:
         )
 
 
-def campaign(mutations: int, seed: int = 0) -> Tally:
-    """So many mutations, spread over all sorts. Raises: Found."""
+def campaign(mutations: int, seed: int = 0, last: Path | None = None) -> Tally:
+    """So many mutations, spread over all sorts; each batch is written to the file `last` first. Raises: Found."""
     tally, number, started = Tally(), 0, tracemalloc.is_tracing()
     if not started:
         for sort in sorts():  # loads and compiles what is needed
@@ -67,7 +71,7 @@ def campaign(mutations: int, seed: int = 0) -> Tally:
         while tally.mutations < mutations:
             sort = sorts()[number % len(sorts())]
             size = min(BATCH, max(1, ENTRIES // max(1, sort.entries)), mutations - tally.mutations)
-            batch(sort, size, Random(f"{seed} {number}"), tally)
+            batch(sort, size, Random(f"{seed} {number}"), tally, last)
             number += 1
     finally:
         if not started:
@@ -75,11 +79,13 @@ def campaign(mutations: int, seed: int = 0) -> Tally:
     return tally
 
 
-def batch(sort: Sort, size: int, rng: Random, tally: Tally) -> None:
+def batch(sort: Sort, size: int, rng: Random, tally: Tally, last: Path | None) -> None:
     """Mutates, decodes and judges `size` payloads of one sort."""
     others = [*sort.payloads, *rng.choice(sorts()).payloads]
     repair = [row % 2 == 1 for row in range(size)]
     payloads = [mutated(rng.choice(sort.payloads), others, rng, mend) for mend in repair]
+    if last:
+        last.write_text("\n".join([sort.name, *(payload.hex() for payload in payloads)]))
     refused, peak = judged(sort, payloads)
     for row, payload in enumerate(payloads):
         if row not in refused and payload[-CRC:] != sealed(payload[:-CRC])[-CRC:]:
@@ -112,6 +118,8 @@ def _judged(sort: Sort, payloads: Sequence[bytes]) -> tuple[str, Compressed | No
         accepted = [row for row in range(len(payloads)) if row not in refused]
         if wrong is None and accepted:
             wrong = unequal(c, sort.spec, accepted)
+        if wrong is None:
+            wrong = summed_otherwise(payloads, sort.spec, c, refused)
         return wrong or "", c, refused, peak
     except Exception as error:
         return f"{type(error).__name__}: {error}", None, {}, 0
@@ -128,9 +136,11 @@ def main() -> None:
     ask.add_argument("--seed", type=int, default=0, help="other mutations")
     given = ask.parse_args()
     began = time.monotonic()
+    faulthandler.enable()
+    LAST.parent.mkdir(exist_ok=True)
     try:
         with computing_with(1):
-            tally = campaign(given.mutations, given.seed)
+            tally = campaign(given.mutations, given.seed, LAST)
     except Found as found:
         raise SystemExit(f"found: {found}") from None
     print(f"{tally.text()}; {time.monotonic() - began:.0f} s")

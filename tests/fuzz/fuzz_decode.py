@@ -1,6 +1,7 @@
 """The decoder under atheris, guided by coverage: `python -m tests.fuzz.fuzz_decode FOLDER [libFuzzer's options]`.
 
-The folder collects what reached something new, and starts with one payload of every sort. Two bytes before a
+The folder collects what reached something new, and starts with one payload of every sort; a file that it left is
+tried once more. Two bytes before a
 payload say for which sort of receiver it is, and whether its checksum is made right again. Half of the mutations
 are libFuzzer's, half are ours. It stops, with a file that holds the payload, where the decoder raises anything or
 accepts what is not sound.
@@ -76,7 +77,8 @@ def seed(folder: Path) -> None:
 def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         raise SystemExit(__doc__)
-    seed(Path(sys.argv[1]))
+    if not (folder := Path(sys.argv[1])).is_file():
+        seed(folder)
     names = [name for name in sys.modules if name == wire.__name__ or name.startswith(f"{wire.__name__}.")]
     for name in (*names, messages.__name__):
         instrument(sys.modules[name])

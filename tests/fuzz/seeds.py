@@ -159,8 +159,8 @@ def _messages() -> Iterator[tuple[str, Compressed]]:
             yield f"all, {kind}, {k}", message("all", kind, Shape(k, k))
     for pattern in PATTERNS[1:]:
         for kind in ("floats float64", "floats float32", "floats bfloat16", "powers float32", "levels float32"):
-            for support, shape in (("indices", Shape(7850, 300)), ("all", Shape(600, 600))):
-                yield f"{support}, {kind}, {pattern}", message(support, kind, shape, pattern)
+            for support, size in (("indices", Shape(7850, 300)), ("all", Shape(600, 600))):
+                yield f"{support}, {kind}, {pattern}", message(support, kind, size, pattern)
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import tracemalloc
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from fl_ef21.errors import Refused
 from fl_ef21.messages import All, Compressed, Factors
 
 T = TypeVar("T")
+WIDE = 10**6  # coordinates, beyond which nothing is summed here
 
 
 def unsound(c: Compressed, spec: wire.Spec, refused: dict[int, Refused], n: int) -> str | None:
@@ -47,6 +49,25 @@ def unequal(c: Compressed, spec: wire.Spec, accepted: Sequence[int]) -> str | No
         return f"row {lost[0]} was accepted, and is refused ({refused[lost[0]]}) when it is encoded again"
     if not _of(accepted, c).equal(_of(accepted, again)):
         return "values or indices that change when they are encoded again"
+    return None
+
+
+def summed_otherwise(
+    payloads: Sequence[bytes], spec: wire.Spec, c: Compressed, refused: dict[int, Refused]
+) -> str | None:
+    """Where decoding and summing at once differs from decoding, then summing; None where it does not."""
+    if not hasattr(wire, "total") or spec.dim > WIDE:
+        return None
+    weights = torch.linspace(0.5, 1.5, len(payloads), dtype=torch.float64)
+    got, alike = wire.total(payloads, spec, weights)
+    if {row: r.reason for row, r in alike.items()} != {row: r.reason for row, r in refused.items()}:
+        return f"total refuses {alike}, decode {refused}"
+    want, rows, index = c.total(weights), c.rows(), c.support.index(c.counts, c.dim)
+    at = torch.arange(c.dim).repeat(len(c)) if index is None else index
+    size = torch.zeros(c.dim, dtype=torch.float64)  # sum_i weights[i] |c_i|, which bounds the rounding
+    size.index_add_(0, at, c.values.real(c.counts).double().abs() * weights[rows])
+    if bool(((got - want).abs() > 1e-12 * size)[size.isfinite()].any()):
+        return f"total differs from the sum of what is decoded by {float((got - want).abs().max())}"
     return None
 
 
@@ -83,10 +104,8 @@ def measured(call: Callable[[], T]) -> tuple[T, int]:
 
 def _restart_peak() -> int:
     """The process's resident bytes; where the system allows it, its peak starts again from there."""
-    try:
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
     return _peak()
 
 

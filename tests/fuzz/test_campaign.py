@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -14,7 +17,7 @@ from fl_ef21 import wire
 from fl_ef21.errors import Refused
 from fl_ef21.messages import Floats, Indices
 from fl_ef21.threads import computing_with
-from tests.fuzz import campaign
+from tests.fuzz import campaign, replay
 from tests.fuzz.campaign import Found
 from tests.fuzz.mutations import CRC, HEAD, MUTATIONS, mutated, sealed
 from tests.fuzz.seeds import sorts
@@ -143,3 +146,31 @@ def test_messages_that_are_not_sound_are_told_apart(change, found: str) -> None:
 def test_a_refused_row_must_be_zero() -> None:
     c, _ = wire.decode(SORT.payloads, SORT.spec)
     assert "refused row" in unsound(c, SORT.spec, {1: Refused("crc")}, len(SORT.payloads))
+
+
+def test_a_sum_that_is_not_that_of_what_is_decoded_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def total(payloads, spec, weights):
+        c, refused = wire.decode(payloads, spec)
+        return c.total(weights) + 1e-3, refused
+
+    monkeypatch.setattr(campaign.wire, "total", total, raising=False)
+    with pytest.raises(Found, match="total differs"):
+        campaign.campaign(2_000)
+
+
+def test_the_payload_that_kills_the_process_is_found_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    last, decode = tmp_path / "last.txt", wire.decode
+    campaign.campaign(300, last=last)
+    name, *payloads = last.read_text().splitlines()
+    assert name in {sort.name for sort in sorts()} and len(payloads) > 3
+    last.write_text("\n".join([name, *payloads[:4]]))
+    deadly = bytes.fromhex(payloads[2])
+
+    def dies(given, spec):
+        if deadly in given:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return decode(given, spec)
+
+    monkeypatch.setattr(campaign.wire, "decode", dies)
+    found = list(replay.replay(last))
+    assert found and all(text.endswith(payloads[2]) and "signal 9" in text for text in found)
