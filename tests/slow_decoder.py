@@ -121,7 +121,45 @@ def numbers(data: bytes, code: int, n: int, width: int) -> list[int]:
     return x
 
 
-def indices(data: bytes, code: int, dim: int, k: int) -> list[int]:
+Matrices = tuple[tuple[int, int], ...]
+
+
+def mapped(string: Bits, n: int) -> list[int]:
+    """Which of n are kept."""
+    if not string.first(1):
+        return [i for i in range(n) if string.first(1)]
+    bit, i, kept = string.first(1), 0, []
+    while i < n:
+        width = 0
+        while not string.first(1):
+            width += 1
+        run = 1 << width | string.first(width)
+        kept += range(i, i + run) if bit else []
+        bit, i = 1 - bit, i + run
+    assert i == n
+    return kept
+
+
+def kept_places(string: Bits, layers: Matrices) -> list[int]:
+    """The coordinates that are left when empty rows and columns are out."""
+    kept, first = list[int](), 0
+    for rows, columns in layers:
+        if string.first(1):
+            r, c = mapped(string, rows), mapped(string, columns)
+            kept += [first + i * columns + j for i in r for j in c]
+        else:
+            kept += range(first, first + rows * columns)
+        first += rows * columns
+    assert string.first(string.left % 8) == 0
+    return kept
+
+
+def indices(data: bytes, code: int, dim: int, k: int, layers: Matrices) -> list[int]:
+    if code > 4:
+        string = Bits(data)
+        kept = kept_places(string, layers)
+        rest = data[len(data) - string.left // 8 :]
+        return [kept[place] for place in indices(rest, code - 4, len(kept), k, ())]
     if code == 3:
         return bitmap(data, dim)
     if code == 2:
@@ -155,7 +193,7 @@ def number_as_float(x: int, kind: int) -> float:
     return struct.unpack(FLOATS[kind], word.to_bytes(width // 8, "little"))[0]
 
 
-def read(p: bytes, factors: int = 0) -> tuple[int, list[int], list[float]]:
+def read(p: bytes, factors: int = 0, layers: Matrices = ()) -> tuple[int, list[int], list[float]]:
     """d, the indices and the values of one payload; of factors the `factors` floats as they are sent."""
     assert p[-4:] == google_crc32c.value(p[:-4]).to_bytes(4, "little")
     r = Reader(p[:-4])
@@ -184,7 +222,7 @@ def read(p: bytes, factors: int = 0) -> tuple[int, list[int], list[float]]:
     elif support == 2:
         index = subset_rows(torch.tensor(struct.unpack("<q", rest)), dim, k)[0].tolist()
     else:
-        index = indices(rest, codes & 15, dim, k)
+        index = indices(rest, codes & 15, dim, k, layers)
     return dim, index, real(values, known, plain, x, k)
 
 

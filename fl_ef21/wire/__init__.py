@@ -7,7 +7,7 @@ about the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -19,17 +19,20 @@ from fl_ef21.messages import All, Compressed, Indices, Seeded
 from fl_ef21.wire import frame, payload
 from fl_ef21.wire.bits import SLACK, Array
 from fl_ef21.wire.forms import limit_of
-from fl_ef21.wire.frame import Spec
+from fl_ef21.wire.frame import Layers, Spec, layers_of
 from fl_ef21.wire.values import FloatForm
 
-__all__ = ["Spec", "check", "decode", "encode", "total"]
+__all__ = ["Layers", "Spec", "check", "decode", "encode", "layers_of", "total"]
 
 _ADDED = {torch.float32: 0, torch.bfloat16: 16}  # how far their words are shifted to be those of a float32
 
 
-def encode(c: Compressed) -> list[bytes]:
-    """One payload per client. Raises: TypeError where the format has no code for the values."""
-    spec, counts = Spec.of(c), c.counts.cpu().numpy()
+def encode(c: Compressed, layers: Layers = ()) -> list[bytes]:
+    """One payload per client; with `layers`, rows and columns that are empty are left out where that is shorter.
+
+    Raises: TypeError where the format has no code for the values.
+    """
+    spec, counts = replace(Spec.of(c), layers=layers), c.counts.cpu().numpy()
     form, known = spec.form, np.frombuffer(spec.form.parameters, dtype=np.uint8)
     plain, x = form.split(c.values, counts)
     plains, xs = form.plains(counts), form.numbers(counts)
@@ -41,7 +44,10 @@ def encode(c: Compressed) -> list[bytes]:
             keys = at.cpu().numpy().view(np.uint8).reshape(-1, payload.KEY)
     room = payload.room(counts, xs, form.width, len(plain), len(known), spec.code, c.dim)
     out, ends = np.empty(room, np.uint8), np.empty(len(c), np.int64)
-    payload.pack(spec.head(), known, plain, plains, x, xs, form.width, spec.code, index, keys, counts, c.dim, out, ends)
+    payload.pack(
+        spec.head(), known, plain, plains, x, xs, form.width, spec.code, index, keys, counts, c.dim,
+        spec.matrices(), out, ends,
+    )  # fmt: skip
     written, firsts = memoryview(out), [0, *ends.tolist()]  # type: ignore[arg-type]
     return [frame.sealed(bytes(written[a:b])) for a, b in pairwise(firsts)]
 
@@ -59,23 +65,9 @@ def decode(payloads: Sequence[bytes], spec: Spec) -> tuple[Compressed, dict[int,
     index = np.zeros(int(counts.sum()) if spec.support is Indices else 0, np.int64)
     keys = np.zeros((n, payload.KEY), np.uint8)
     payload.unpack(
-        r.data,
-        r.first,
-        r.stops,
-        bad,
-        r.known,
-        plain,
-        plains,
-        x,
-        xs,
-        form.width,
-        spec.code,
-        index,
-        keys,
-        counts,
-        spec.dim,
-        found,
-    )
+        r.data, r.first, r.stops, bad, r.known, plain, plains, x, xs, form.width, spec.code, index, keys, counts,
+        spec.dim, spec.matrices(), found,
+    )  # fmt: skip
     found[(found == payload.FINE) & ~bad & form.faults(plain, x, counts)] = payload.VALUES
     bad |= found != payload.FINE
     if bad.any():
@@ -121,16 +113,18 @@ class _Round:
 
 
 def _screened(payloads: Sequence[bytes], spec: Spec) -> _Round:
-    form, code, n = spec.form, spec.code, len(payloads)
+    form, n = spec.form, len(payloads)
     counts, refused = frame.screen(payloads, spec)
     bad, found = np.zeros(n, bool), np.zeros(n, np.int64)
     bad[list(refused)] = True
     data, first, stops = _joined(payloads)
     if spec.support is not Indices and not spec.counts:
         counts[:] = spec.most
-    known, width = np.frombuffer(form.parameters, dtype=np.uint8), form.width
+    known = np.frombuffer(form.parameters, dtype=np.uint8)
     plains, xs = form.plains(counts), form.numbers(counts)
-    payload.admit(data, first, stops, bad, len(known), plains, xs, width, code, counts, spec.dim, found)
+    payload.admit(
+        data, first, stops, bad, len(known), plains, xs, form.width, spec.code, counts, spec.dim, spec.matrices(), found
+    )
     bad |= found != payload.FINE
     if spec.support is Indices:
         counts[bad] = 0
@@ -166,7 +160,7 @@ def total(payloads: Sequence[bytes], spec: Spec, weights: Tensor) -> tuple[Tenso
     r, out = _screened(payloads, spec), np.zeros(spec.dim, np.float64)
     payload.add(
         r.data, r.first, r.stops, r.bad, r.known, r.counts, form.width, limit_of(form.dtype), _ADDED[form.dtype],
-        r.counts, spec.dim, weights.numpy(), out, r.found,
+        r.counts, spec.dim, spec.matrices(), weights.numpy(), out, r.found,
     )  # fmt: skip
     return torch.from_numpy(out), r.refusals()
 

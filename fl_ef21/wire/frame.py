@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import google_crc32c
 import numpy as np
@@ -18,6 +19,7 @@ from fl_ef21.wire.values import form_of
 MAGIC, VERSION = b"EF", 1
 HEAD = np.dtype([("magic", "S2"), ("version", "u1"), ("kind", "u1"), ("codes", "u1"), ("dim", "<u4"), ("count", "<u4")])
 CRC = 4
+Layers = tuple[tuple[int, int], ...]
 Kind = type[All] | type[Indices] | type[Seeded]
 _SUPPORTS: dict[Kind, int] = {All: payload.ALL, Indices: payload.INDICES, Seeded: payload.SEEDED}
 
@@ -32,6 +34,8 @@ class Spec:
       counts: with a subset, how many entries it may be where clients differ; else empty.
       support: Indices, Seeded or All.
       form: which values, of which dtype and parameters.
+      layers: rows and columns of the matrices that lie one after another in the vector, where a message may leave out
+        empty ones; together d. Else empty.
 
     Raises: ValueError where dim or most is out of range.
     """
@@ -41,12 +45,15 @@ class Spec:
     support: Kind
     form: Form
     counts: tuple[int, ...] = ()
+    layers: Layers = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.dim < 1 << 32:
             raise ValueError(f"dim must lie in 1 .. 2^32 - 1, got {self.dim}")
         if not 0 <= self.most <= self.dim:
             raise ValueError(f"most must lie in 0 .. {self.dim}, got {self.most}")
+        if self.layers and (size := sum(rows * columns for rows, columns in self.layers)) != self.dim:
+            raise ValueError(f"layers must have {self.dim} entries in all, got {size}")
 
     @classmethod
     def of(cls, c: Compressed) -> Spec:
@@ -69,13 +76,23 @@ class Spec:
     @property
     def codes(self) -> Array:
         """What the byte of codes may be: how the support is written, and how the values are, in its high nibble."""
-        supports = (gaps.GOLOMB, gaps.CLASSES, gaps.BITMAP) if self.support is Indices else (0,)
+        supports = [gaps.GOLOMB, gaps.CLASSES, gaps.BITMAP] if self.support is Indices else [0]
+        supports += [gaps.LAYERED + code for code in supports] if self.layers else []
         return np.array([s | v << 4 for s in supports for v in (numbers.RAW, numbers.GOLOMB, numbers.CLASSES)])
+
+    def matrices(self) -> Array:
+        """(m, 2) int64: the layers."""
+        return np.array(self.layers, dtype=np.int64).reshape(-1, 2)
 
     def head(self) -> Array:
         """(13,) uint8: what a message begins with, but for codes and count."""
         head = np.array([(MAGIC, VERSION, self.code << 4 | self.form.code, 0, self.dim, 0)], dtype=HEAD)
         return head.view(np.uint8)
+
+
+def layers_of(shapes: Sequence[tuple[str, tuple[int, ...]]]) -> Layers:
+    """Parameter tensors as matrices: the first dimension by all others; what has one dimension is one row."""
+    return tuple((s[0], prod(s[1:])) if len(s) > 1 else (1, prod(s)) for _, s in shapes)
 
 
 def kind_of(support: Support) -> Kind:

@@ -13,6 +13,7 @@ from fl_ef21.wire import bits, classes, golomb, numbers
 from fl_ef21.wire.bits import Array
 
 GOLOMB, CLASSES, BITMAP = 1, 2, 3
+LAYERED = 4  # added to the code where empty rows and columns are left out first
 FINE = 4096  # gaps from which classes are four to the octave, else two
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fl_ef21 import wire
+from fl_ef21.errors import Refused
 from fl_ef21.messages import All, Compressed, Factors, Floats, Indices, Levels, Powers, Seeded, Signs
 from tests import slow_decoder
 from tests.payloads import KINDS, Doubled, message, same
@@ -153,6 +155,72 @@ def test_a_decoder_written_from_the_document_reads_the_same(support, values, d, 
         start += k
 
 
+# Layers whose empty rows and columns are left out
+
+
+@st.composite
+def matrices(draw: st.DrawFn) -> tuple[tuple[tuple[int, int], ...], list[list[int]]]:
+    """Layers, and indices of a few clients, most of them in few rows and columns."""
+    layers = tuple(draw(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 40)), min_size=1, max_size=4)))
+    rng, clients = random.Random(draw(st.integers(0, 2**32))), []
+    for _ in range(draw(st.integers(1, 3))):
+        chosen, first = set[int](), 0
+        for rows, columns in layers:
+            r, c = (rng.sample(range(n), rng.randint(0, n)) for n in (rows, columns))
+            chosen |= {first + i * columns + j for i in r for j in c if rng.random() < 0.7}
+            first += rows * columns
+        clients.append(sorted(chosen))
+    return layers, clients
+
+
+def at(d: int, clients: list[list[int]]) -> Compressed:
+    """bfloat16 ones at these indices."""
+    flat = torch.tensor([i for index in clients for i in index], dtype=torch.int64)
+    counts = torch.tensor([len(index) for index in clients])
+    return Compressed(d, counts, Indices(flat), Floats(torch.ones(len(flat)).bfloat16()))
+
+
+@settings(deadline=None, max_examples=150)
+@given(given=matrices())
+def test_indices_come_back_without_empty_rows_and_columns(given):
+    layers, clients = given
+    c = at(sum(rows * columns for rows, columns in layers), clients)
+    spec = replace(wire.Spec.of(c), layers=layers)
+    payloads = wire.encode(c, layers)
+    decoded, refused = wire.decode(payloads, spec)
+    assert not refused
+    assert same(decoded, c)
+    assert all(len(p) <= len(flat) for p, flat in zip(payloads, wire.encode(c), strict=True))
+    assert torch.equal(wire.total(payloads, spec, torch.ones(len(clients)).double())[0], c.dense().double().sum(dim=0))
+    for payload, index in zip(payloads, clients, strict=True):
+        assert slow_decoder.read(payload, layers=layers)[1] == index
+
+
+def test_dead_columns_cost_nothing_but_their_map():
+    layers, rng = ((100, 784), (1, 100)), random.Random(0)
+    live = [row * 784 + column for row in range(100) for column in range(200, 300) if rng.random() < 0.1]
+    c = at(78_500, [live])
+    (layered,), (flat,) = wire.encode(c, layers), wire.encode(c)
+    assert layered[4] & 15 > 4
+    assert len(layered) < 0.95 * len(flat)
+    assert len(layered) - len(wire.encode(at(10_100, [[i // 784 * 100 + i % 784 - 200 for i in live]]))[0]) < 20
+
+
+def test_a_receiver_that_knows_of_no_layers_refuses_them():
+    layers = ((100, 784),)
+    c = at(78_400, [[row * 784 + column for row in range(100) for column in range(7)]])
+    payload = wire.encode(c, layers)[0]
+    assert payload[4] & 15 > 4
+    with pytest.raises(Refused, match="codes"):
+        wire.check(payload, wire.Spec.of(c))
+
+
+def test_layers_that_do_not_make_up_the_vector_are_a_value_error():
+    c = at(60, [[1, 2]])
+    with pytest.raises(ValueError, match="60 entries"):
+        wire.encode(c, ((7, 8),))
+
+
 # Golden files: what was once sent is read for ever
 
 
@@ -172,6 +240,12 @@ def golden() -> dict[str, Compressed]:
         "golomb-float32": of(far, Floats(t([1.5, -0.0, 3e38]))),
         "bitmap-bfloat16-golomb": of(close, Floats((1 + torch.arange(16) / 64).bfloat16()), count=16, dim=40),
         "classes-bfloat16-classes": of(even, Floats(bell), count=600, dim=1200),
+        "layered-golomb-bfloat16": of(
+            Indices(torch.cat([50 * row + torch.arange(3, 6) for row in range(40)] + [t([1999])])),
+            Floats(torch.ones(121).bfloat16()),
+            count=121,
+            dim=2000,
+        ),
         "seeded-float16": of(key, Floats(t([1.5, -2.0, 65504.0]).half())),
         "nothing-float32": of(Indices(t([], dtype=torch.int64)), Floats(t([])), count=0),
         "all-factors-float32": of(All(), Factors(t([[1.5, -2.0]]), Doubled(2)), count=4, dim=4),
@@ -188,11 +262,18 @@ def golden() -> dict[str, Compressed]:
     }
 
 
+LAYERS = ((40, 50),)  # of the golden payloads that are made with some
+
+
+def layers_of(name: str) -> wire.Layers:
+    return LAYERS if name.startswith("layered") else ()
+
+
 @pytest.mark.parametrize("name", golden())
 def test_a_golden_payload_is_still_read(name):
     c = golden()[name]
     payload = bytes.fromhex((GOLDEN / f"{name}.hex").read_text())
-    decoded, refused = wire.decode([payload], wire.Spec.of(c))
+    decoded, refused = wire.decode([payload], replace(wire.Spec.of(c), layers=layers_of(name)))
     assert not refused
     assert same(decoded, c)
 
@@ -200,7 +281,7 @@ def test_a_golden_payload_is_still_read(name):
 @pytest.mark.parametrize("name", golden())
 def test_a_golden_payload_is_what_is_written_now(name):
     """May change with the encoder; what is read may not."""
-    assert wire.encode(golden()[name]) == [bytes.fromhex((GOLDEN / f"{name}.hex").read_text())]
+    assert wire.encode(golden()[name], layers_of(name)) == [bytes.fromhex((GOLDEN / f"{name}.hex").read_text())]
 
 
 def test_every_golden_file_is_tested():
