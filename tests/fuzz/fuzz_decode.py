@@ -21,7 +21,7 @@ from typing import Any
 import atheris
 
 from fl_ef21 import messages, wire
-from tests.fuzz.campaign import judged
+from tests.fuzz.campaign import judged, warm
 from tests.fuzz.mutations import mutated, sealed
 from tests.fuzz.seeds import Sort, sorts
 
@@ -82,6 +82,7 @@ def main() -> None:
     names = [name for name in sys.modules if name == wire.__name__ or name.startswith(f"{wire.__name__}.")]
     for name in (*names, messages.__name__):
         instrument(sys.modules[name])
+    warm()
     atheris.Setup([sys.argv[0], "-max_len=6000", *sys.argv[1:]], one, custom_mutator=mutate)
     atheris.Fuzz()
 
