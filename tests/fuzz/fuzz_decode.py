@@ -53,11 +53,12 @@ def mutate(data: bytes, most: int, seed: int) -> bytes:
 
 def instrument(module: ModuleType) -> None:
     """Tells atheris of every branch of this module's functions, those that numba compiles left out."""
+    compiled = [getattr(part, "py_func", None) for part in vars(module).values()]
 
     def each(owner: Any) -> None:
         for part in list(vars(owner).values()):
             part = getattr(part, "__func__", getattr(part, "fget", part))
-            if isinstance(part, FunctionType) and part.__module__ == module.__name__:
+            if isinstance(part, FunctionType) and part.__module__ == module.__name__ and part not in compiled:
                 atheris.instrument_func(part)
             elif inspect.isclass(part) and part.__module__ == module.__name__ and part is not owner:
                 each(part)
