@@ -21,7 +21,7 @@ from typing import Any
 import atheris
 
 from fl_ef21 import messages, wire
-from tests.fuzz.campaign import judged
+from tests.fuzz.campaign import judged, warm
 from tests.fuzz.mutations import mutated, sealed
 from tests.fuzz.seeds import Sort, sorts
 
@@ -53,11 +53,12 @@ def mutate(data: bytes, most: int, seed: int) -> bytes:
 
 def instrument(module: ModuleType) -> None:
     """Tells atheris of every branch of this module's functions, those that numba compiles left out."""
+    compiled = [getattr(part, "py_func", None) for part in vars(module).values()]
 
     def each(owner: Any) -> None:
         for part in list(vars(owner).values()):
             part = getattr(part, "__func__", getattr(part, "fget", part))
-            if isinstance(part, FunctionType) and part.__module__ == module.__name__:
+            if isinstance(part, FunctionType) and part.__module__ == module.__name__ and part not in compiled:
                 atheris.instrument_func(part)
             elif inspect.isclass(part) and part.__module__ == module.__name__ and part is not owner:
                 each(part)
@@ -82,6 +83,7 @@ def main() -> None:
     names = [name for name in sys.modules if name == wire.__name__ or name.startswith(f"{wire.__name__}.")]
     for name in (*names, messages.__name__):
         instrument(sys.modules[name])
+    warm()
     atheris.Setup([sys.argv[0], "-max_len=6000", *sys.argv[1:]], one, custom_mutator=mutate)
     atheris.Fuzz()
 

@@ -13,6 +13,7 @@ from random import Random
 import google_crc32c
 
 HEAD = 32  # bytes at the start that are hit more often: no head is longer
+FIXED = 9  # the first of them, that say which format, what kind and how many coordinates
 CRC = 4
 EXTREMES = [
     number.to_bytes(size, "little")
@@ -31,11 +32,14 @@ def sealed(body: bytes) -> bytes:
 def mutated(payload: bytes, others: Sequence[bytes], rng: Random, repair: bool) -> bytes:
     """`payload` after one to five mutations, with its checksum made right again or not.
 
-    others: payloads to splice with.
+    Every second time that the checksum is, so is the start of the head, and what comes after it must be refused for
+    what it is. others: payloads to splice with.
     """
     data = bytearray(payload[:-CRC] if repair else payload)
     for _ in range(rng.choice((1, 1, 1, 2, 3, 5))):
         rng.choice(MUTATIONS)(data, others, rng)
+    if repair and rng.random() < 0.5:
+        data[:FIXED] = payload[:FIXED]
     return sealed(bytes(data)) if repair else bytes(data)
 
 
