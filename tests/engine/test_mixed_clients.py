@@ -132,5 +132,5 @@ def test_subsets_of_several_sizes_take_the_bytes_of_their_sizes() -> None:
     s = scenario(method=[METHODS[1]], train={"start": "zero"}, partition={"clients": 40}, rounds=2)
     result = scenarios.run(s)
     d = 650
-    sent = sum(13 + 8 + 4 * max(1, round(share * d)) + 4 for share in (0.02, 0.1)) * 20
+    sent = sum(13 + 8 + 2 * max(1, round(share * d)) + 4 for share in (0.02, 0.1)) * 20
     assert list(result.rounds["uplink_bytes"]) == [0, 2 * sent]
