@@ -8,7 +8,7 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: setup demo test lint types tests bench clean
+.PHONY: setup demo test lint types tests bench fuzz clean
 
 setup: $(READY)
 
@@ -33,7 +33,18 @@ tests: $(READY)
 	$(BIN)/python -m pytest
 
 bench: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.codec
+
+# A million mutated payloads, some with every index of a compiled loop checked, then so many minutes of atheris, which
+# keeps what it finds in .fuzz/.
+FUZZ_MINUTES ?= 10
+fuzz: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,fuzz]'
+	$(BIN)/python -m tests.fuzz.campaign --mutations 1000000
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.fuzz/numba $(BIN)/python -m tests.fuzz.campaign --mutations 100000 --seed 1
+	$(BIN)/python -m tests.fuzz.fuzz_decode .fuzz/corpus -artifact_prefix=.fuzz/ -max_total_time=$$((60 * $(FUZZ_MINUTES)))
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
+
+from fl_ef21.compiled import compiled
 
 Array = np.ndarray[Any, Any]
 
@@ -153,9 +154,9 @@ def _kth_loop(work: Array, m: int, k: int, low: int, hist: Array) -> int:
         shift -= min(_DIGIT, shift)
 
 
-_floor = njit(nogil=True, cache=True)(_floor_loop)
-_gather = njit(nogil=True, cache=True)(_gather_loop)
-_kth = njit(nogil=True, cache=True)(_kth_loop)
+_floor = compiled(_floor_loop)
+_gather = compiled(_gather_loop)
+_kth = compiled(_kth_loop)
 
 
 def _largest_loop(row: Array, k: int, scratch: Scratch, out: Array) -> bool:
@@ -183,7 +184,7 @@ def _largest_loop(row: Array, k: int, scratch: Scratch, out: Array) -> bool:
     return True
 
 
-largest = njit(nogil=True, cache=True)(_largest_loop)
+largest = compiled(_largest_loop)
 
 
 def _rows_loop(bits: Array, scratch: Scratch, out: Array) -> bool:
@@ -194,4 +195,4 @@ def _rows_loop(bits: Array, scratch: Scratch, out: Array) -> bool:
     return sound
 
 
-_rows = njit(nogil=True, cache=True)(_rows_loop)
+_rows = compiled(_rows_loop)

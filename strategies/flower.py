@@ -171,8 +171,9 @@ class CompressedStrategy(Strategy):
         for first in (True, False):
             spec = self._specs[0 if first else 1]
             for part in _groups(np.flatnonzero(starting == first), spec.most):
-                c, refused = wire.decode([heard.payloads[at] for at in part.tolist()], spec)
-                total += c.total(self.weights[torch.from_numpy(heard.clients[part])] * scale)
+                weights = self.weights[torch.from_numpy(heard.clients[part])] * scale
+                c, refused = wire.total([heard.payloads[at] for at in part.tolist()], spec, weights)
+                total += c
                 used[part[list(refused)]] = False
                 bad += refused.values()
         return total, heard[np.flatnonzero(used)], bad

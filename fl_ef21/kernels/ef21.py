@@ -14,9 +14,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from fl_ef21 import select
+from fl_ef21.compiled import compiled
 from fl_ef21.select import Array
 
 _SENT, _NAN, _BEYOND = 0, 1, 2  # how a client's step ended
@@ -63,7 +63,7 @@ def _double_loop(
         out[j] = g[j]
 
 
-_plain, _single, _double = (njit(nogil=True, cache=True)(loop) for loop in (_plain_loop, _single_loop, _double_loop))
+_plain, _single, _double = (compiled(loop) for loop in (_plain_loop, _single_loop, _double_loop))
 
 
 def _rounded_loop(value: Array, number: Array, word: Array) -> bool:
@@ -82,7 +82,7 @@ def _rounded_loop(value: Array, number: Array, word: Array) -> bool:
     return True
 
 
-_rounded = njit(nogil=True, cache=True)(_rounded_loop)
+_rounded = compiled(_rounded_loop)
 
 
 def _send_loop(
@@ -100,7 +100,7 @@ def _send_loop(
     return _SENT
 
 
-_send = njit(nogil=True, cache=True)(_send_loop)
+_send = compiled(_send_loop)
 
 
 def _sgd_loop(
@@ -150,7 +150,7 @@ def _sgd2m_loop(
     return _SENT
 
 
-_KERNELS = [njit(nogil=True, cache=True)(loop) for loop in (_sgd_loop, _sgdm_loop, _sgd2m_loop)]
+_KERNELS = [compiled(loop) for loop in (_sgd_loop, _sgdm_loop, _sgd2m_loop)]
 
 
 def step(

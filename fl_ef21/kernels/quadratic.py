@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from fl_ef21.compiled import compiled
 from fl_ef21.select import Array
 
 
@@ -14,7 +13,7 @@ def _gradients_loop(H: Array, x: Array, b: Array, rows: Array, out: Array) -> No
             q[j] = H[j] * (mine[j] - centre[j])
 
 
-_gradients = njit(nogil=True, cache=True)(_gradients_loop)
+_gradients = compiled(_gradients_loop)
 
 
 def gradients(H: Array, x: Array, b: Array, rows: Array, out: Array) -> None:

@@ -11,8 +11,8 @@ no number depends on the clients beside it.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from fl_ef21.compiled import compiled
 from fl_ef21.select import Array
 
 
@@ -50,8 +50,8 @@ def _residual_loop(Z: Array, bias: Array, labels: Array, samples: Array) -> None
         Z[k, labels[samples[k]]] -= share
 
 
-_copy = njit(nogil=True, cache=True)(_copy_loop)
-_residual = njit(nogil=True, cache=True)(_residual_loop)
+_copy = compiled(_copy_loop)
+_residual = compiled(_residual_loop)
 
 
 def _gradients_loop(
@@ -75,7 +75,7 @@ def _gradients_loop(
                     out[i, size + c] += Z[k, c]
 
 
-_gradients = njit(nogil=True, cache=True)(_gradients_loop)
+_gradients = compiled(_gradients_loop)
 
 
 def gradients(x: Array, biased: bool, features: Array, labels: Array, samples: Array, classes: int) -> Array:

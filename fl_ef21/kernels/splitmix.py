@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from fl_ef21.compiled import compiled
 from fl_ef21.select import Array
 
 _GAMMA, _M1, _M2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -17,7 +17,7 @@ def _mix_loop(z: np.uint64) -> np.uint64:
     return z ^ (z >> _31)
 
 
-_mix = njit(nogil=True, cache=True)(_mix_loop)
+_mix = compiled(_mix_loop)
 
 
 def _keys_loop(clients: Array, prefix: np.uint64, out: Array) -> None:
@@ -33,8 +33,8 @@ def _below_loop(keys: Array, sizes: Array, out: Array) -> None:
             out[i, j] = np.int64(np.float64(_mix(counter) >> _11) * 2.0**-53 * sizes[i])
 
 
-_keys = njit(nogil=True, cache=True)(_keys_loop)
-_below = njit(nogil=True, cache=True)(_below_loop)
+_keys = compiled(_keys_loop)
+_below = compiled(_below_loop)
 
 
 def keys(clients: Array, prefix: int) -> Array:

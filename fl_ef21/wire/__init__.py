@@ -1,56 +1,49 @@
 """Messages as bytes, one payload per client, and back. The format is docs/wire-format.md.
 
-A round is packed and unpacked at once: NumPy handles all clients with equally many entries together.
-The sizes are formulas, so `nbytes` needs no encoding. A decoder trusts nothing, and a payload it
-refuses changes nothing about the others.
+A round is packed and unpacked in one compiled call. A decoder trusts nothing, and a payload it refuses changes nothing
+about the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fl_ef21.errors import Refused
 from fl_ef21.messages import All, Compressed, Indices, Seeded
-from fl_ef21.wire import frame, supports
-from fl_ef21.wire.bits import Array
-from fl_ef21.wire.columns import Rectangle, rectangles
+from fl_ef21.wire import frame, payload
+from fl_ef21.wire.bits import SLACK, Array
+from fl_ef21.wire.forms import limit_of
 from fl_ef21.wire.frame import Spec
+from fl_ef21.wire.values import FloatForm
 
-__all__ = ["Spec", "check", "decode", "encode", "nbytes"]
+__all__ = ["Spec", "check", "decode", "encode", "total"]
 
-
-def nbytes(c: Compressed) -> list[int]:
-    """The length of each client's payload, by formula."""
-    sizes: list[int] = frame.each(Spec.of(c).nbytes, c.counts.cpu().numpy()).tolist()
-    return sizes
+_ADDED = {torch.float32: 0, torch.bfloat16: 16}  # how far their words are shifted to be those of a float32
 
 
 def encode(c: Compressed) -> list[bytes]:
     """One payload per client. Raises: TypeError where the format has no code for the values."""
     spec, counts = Spec.of(c), c.counts.cpu().numpy()
-    columns, known = spec.form.split(c.values), np.frombuffer(spec.form.parameters, dtype=np.uint8)
-    payloads = [b""] * len(c)
-    for r in rectangles(counts, np.arange(len(c))):
-        m = len(r.rows)
-        parts = [frame.heads(spec, r.count, m), _write_support(c, r)]
-        parts.append(np.broadcast_to(known, (m, len(known))))
-        for column, numbers in zip(spec.form.columns, columns, strict=True):
-            parts.append(column.write(column.take(numbers, r)))
-        for row, body in zip(r.rows.tolist(), np.hstack(parts), strict=True):
-            payloads[row] = frame.sealed(body.tobytes())
-    return payloads
-
-
-def _write_support(c: Compressed, r: Rectangle) -> Array:
+    form, known = spec.form, np.frombuffer(spec.form.parameters, dtype=np.uint8)
+    plain, x = form.split(c.values, counts)
+    plains, xs = form.plains(counts), form.numbers(counts)
+    index, keys = np.empty(0, np.int64), np.empty((len(c), 0), np.uint8)
     match c.support:
         case Indices(flat):
-            return supports.pack(r.take(flat.cpu().numpy()), c.dim)
-        case Seeded(keys):
-            return supports.pack_keys(keys.cpu().numpy()[r.rows])
-    return np.empty((len(r.rows), 0), dtype=np.uint8)
+            index = flat.cpu().numpy()
+        case Seeded(at):
+            keys = at.cpu().numpy().view(np.uint8).reshape(-1, payload.KEY)
+    room = payload.room(counts, xs, form.width, len(plain), len(known), spec.code, c.dim)
+    out, ends = np.empty(room, np.uint8), np.empty(len(c), np.int64)
+    payload.pack(spec.head(), known, plain, plains, x, xs, form.width, spec.code, index, keys, counts, c.dim, out, ends)
+    written, firsts = memoryview(out), [0, *ends.tolist()]  # type: ignore[arg-type]
+    return [frame.sealed(bytes(written[a:b])) for a, b in pairwise(firsts)]
 
 
 def decode(payloads: Sequence[bytes], spec: Spec) -> tuple[Compressed, dict[int, Refused]]:
@@ -59,13 +52,123 @@ def decode(payloads: Sequence[bytes], spec: Spec) -> tuple[Compressed, dict[int,
     Rows keep their numbers. A refused row is zero: it has no entries where clients may send different numbers
     of them, and entries that are zero where there is but one number.
     """
+    form, n, r = spec.form, len(payloads), _screened(payloads, spec)
+    counts, bad, found = r.counts, r.bad, r.found
+    plains, xs = form.plains(counts), form.numbers(counts)
+    plain, x = np.zeros(int(plains.sum()), np.uint8), np.zeros(int(xs.sum()), np.uint32)
+    index = np.zeros(int(counts.sum()) if spec.support is Indices else 0, np.int64)
+    keys = np.zeros((n, payload.KEY), np.uint8)
+    payload.unpack(
+        r.data,
+        r.first,
+        r.stops,
+        bad,
+        r.known,
+        plain,
+        plains,
+        x,
+        xs,
+        form.width,
+        spec.code,
+        index,
+        keys,
+        counts,
+        spec.dim,
+        found,
+    )
+    found[(found == payload.FINE) & ~bad & form.faults(plain, x, counts)] = payload.VALUES
+    bad |= found != payload.FINE
+    if bad.any():
+        before, keys[bad] = counts, 0
+        counts = np.where(bad, 0, counts) if spec.support is Indices else counts
+        index = _without(bad, index, before, counts) if spec.support is Indices else index
+        plain = _without(bad, plain, plains, form.plains(counts))
+        x = _without(bad, x, xs, form.numbers(counts))
+    support: All | Indices | Seeded = All()
+    if spec.support is Indices:
+        support = Indices(torch.from_numpy(index))
+    elif spec.support is Seeded:
+        support = Seeded(torch.from_numpy(keys.view(np.int64).reshape(-1)))
+    c = Compressed(spec.dim, torch.from_numpy(counts), support, form.join(plain, x, counts))
+    return c, r.refusals()
+
+
+@dataclass
+class _Round:
+    """Payloads whose frames have been looked at.
+
+    Attributes:
+      data: all their bytes; `first` and `stops` (n,): where each begins, and its checksum.
+      counts: (n,) int64, 0 for a bad row where clients may send different numbers of entries.
+      bad: (n,) who is refused; found (n,): what was found of the others.
+      known: the parameters they must have.
+    """
+
+    data: Array
+    first: Array
+    stops: Array
+    counts: Array
+    bad: Array
+    found: Array
+    known: Array
+    refused: dict[int, Refused]
+
+    def refusals(self) -> dict[int, Refused]:
+        """By row, also of those found only now."""
+        for row in np.flatnonzero(self.found).tolist():
+            self.refused[row] = Refused(payload.REASONS[int(self.found[row])])
+        return dict(sorted(self.refused.items()))
+
+
+def _screened(payloads: Sequence[bytes], spec: Spec) -> _Round:
+    form, code, n = spec.form, spec.code, len(payloads)
     counts, refused = frame.screen(payloads, spec)
-    c, bad = _unpack(payloads, counts, refused, spec)
-    if bad:
-        refused = refused | bad
-        counts[list(bad)] = 0
-        c, _ = _unpack(payloads, counts, refused, spec)
-    return c, dict(sorted(refused.items()))
+    bad, found = np.zeros(n, bool), np.zeros(n, np.int64)
+    bad[list(refused)] = True
+    data, first, stops = _joined(payloads)
+    if spec.support is not Indices and not spec.counts:
+        counts[:] = spec.most
+    known, width = np.frombuffer(form.parameters, dtype=np.uint8), form.width
+    plains, xs = form.plains(counts), form.numbers(counts)
+    payload.admit(data, first, stops, bad, len(known), plains, xs, width, code, counts, spec.dim, found)
+    bad |= found != payload.FINE
+    if spec.support is Indices:
+        counts[bad] = 0
+        plains, xs = form.plains(counts), form.numbers(counts)
+
+    return _Round(data, first, stops, counts, bad, found, known, refused)
+
+
+def _joined(payloads: Sequence[bytes]) -> tuple[Array, Array, Array]:
+    """All bytes, and where in them each payload begins and its checksum begins."""
+    ends = np.cumsum([0, *(len(one) for one in payloads)])
+    data = np.frombuffer(b"".join([*payloads, bytes(SLACK)]), dtype=np.uint8)
+    return data, ends[:-1], ends[1:] - frame.CRC
+
+
+def _without(bad: Array, flat: Array, sizes: Array, kept: Array) -> Array:
+    """What is not of bad clients, and zeros in their places: `kept` (n,) of each instead of `sizes`."""
+    out = np.zeros(int(kept.sum()), flat.dtype)
+    out[np.repeat(~bad, kept)] = flat[np.repeat(~bad, sizes)]
+    return out
+
+
+def total(payloads: Sequence[bytes], spec: Spec, weights: Tensor) -> tuple[Tensor, dict[int, Refused]]:
+    """sum_i weights[i] c_i, (dim,) float64, added in the order of the payloads, and the rows that are refused.
+
+    The same as `decode` and then `Compressed.total`; sparse floats are added as they are read, so that nothing is held
+    but the sum. weights (n,) float64.
+    """
+    form = spec.form
+    if spec.support is not Indices or not isinstance(form, FloatForm) or form.dtype not in _ADDED:
+        c, refused = decode(payloads, spec)
+        return c.total(weights), refused
+    r, out = _screened(payloads, spec), np.zeros(spec.dim, np.float64)
+    payload.add(
+        r.data, r.first, r.stops, r.bad, r.known, r.counts, form.width, limit_of(form.dtype), _ADDED[form.dtype],
+        r.counts, spec.dim, weights.numpy(), out, r.found,
+    )  # fmt: skip
+    return torch.from_numpy(out), r.refusals()
 
 
 def check(payload: bytes, spec: Spec) -> None:
@@ -73,70 +176,3 @@ def check(payload: bytes, spec: Spec) -> None:
     _, refused = decode([payload], spec)
     if refused:
         raise refused[0]
-
-
-def _unpack(
-    payloads: Sequence[bytes], counts: Array, refused: dict[int, Refused], spec: Spec
-) -> tuple[Compressed, dict[int, Refused]]:
-    """The messages of the rows not yet refused, and those of them whose body is wrong.
-
-    Their frames have been found right, so the sizes of what is allocated here follow from what was
-    received or from `spec`.
-    """
-    n, sparse = len(payloads), spec.support is Indices
-    if not sparse and not spec.counts:
-        counts = np.full(n, spec.most, dtype=np.int64)
-    entries = int(counts.sum())
-    where = np.zeros(entries if sparse else n, dtype=np.int64)
-    columns = [column.blanks(n, entries) for column in spec.form.columns]
-    bad: dict[int, Refused] = {}
-    rows = np.setdiff1d(np.arange(n), np.array(list(refused), dtype=np.int64))
-    for r in rectangles(counts, rows):
-        chosen, parts, wrong = _read(payloads, r, spec)
-        if sparse:
-            r.put(where, chosen)
-        elif spec.support is Seeded:
-            where[r.rows] = chosen
-        for column, numbers, part in zip(spec.form.columns, columns, parts, strict=True):
-            column.put(numbers, r, part)
-        for reason, which in wrong.items():
-            for row in r.rows[which].tolist():
-                bad.setdefault(row, Refused(reason))
-    at = torch.from_numpy(where)
-    support = Indices(at) if sparse else Seeded(at) if spec.support is Seeded else All()
-    return Compressed(spec.dim, torch.from_numpy(counts), support, spec.form.join(columns)), bad
-
-
-def _read(payloads: Sequence[bytes], r: Rectangle, spec: Spec) -> tuple[Array, list[Array], dict[str, Array]]:
-    """These clients' indices (m, count) or keys (m,), their columns, and (m,) who is wrong for which reason.
-
-    The rows of wrong clients may hold anything.
-    """
-    support, parameters, *parts = _cut(payloads, r, spec)
-    sound = np.ones(len(r.rows), dtype=bool)
-    if spec.support is Indices:
-        support, sound = supports.unpack(support, r.count, spec.dim)
-    elif spec.support is Seeded:
-        support = supports.unpack_keys(support)
-    read = [column.read(part, r.count) for column, part in zip(spec.form.columns, parts, strict=True)]
-    columns = [numbers for numbers, _ in read]
-    padded = np.any([~clean for _, clean in read], axis=0)
-    known = np.frombuffer(spec.form.parameters, dtype=np.uint8)
-    return (
-        support,
-        columns,
-        {
-            "indices": ~sound,
-            "parameter": (parameters != known).any(axis=1),
-            "values": padded | spec.form.faults(columns),
-        },
-    )
-
-
-def _cut(payloads: Sequence[bytes], r: Rectangle, spec: Spec) -> list[Array]:
-    """These payloads by section, (m, nbytes) uint8 each: support, parameters, and one for each column."""
-    form = spec.form
-    sizes = [frame.HEAD.itemsize, supports.nbytes(spec.support, spec.dim, r.count), len(form.parameters)]
-    sizes += [column.nbytes(r.count) for column in form.columns]
-    octets = np.frombuffer(b"".join([payloads[row] for row in r.rows.tolist()]), dtype=np.uint8)
-    return np.split(octets.reshape(len(r.rows), -1), np.cumsum(sizes), axis=1)[1:-1]

@@ -1,12 +1,63 @@
-"""Numbers of a few bits each, packed row by row, the lowest bit first; the last byte is padded with zeros."""
+"""Strings of bits in bytes, the lowest bit first, for compiled loops.
+
+A writer is (out, at, acc, held): whole bytes stand in `out` before `at`, and `held` < 8 more bits in `acc`. It stores
+eight bytes at a time, so `out` needs `SLACK` bytes more than what is written; a reader needs as many after the end.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from fl_ef21.compiled import compiled
 
 Array = np.ndarray[Any, Any]
+SLACK = 16  # bytes behind the last one that may be read or overwritten
+_WORD = ir.IntType(64)
+
+
+def _place(context: Any, builder: Any, kinds: Any, data: Any, at: Any) -> Any:
+    array = context.make_array(kinds[0])(context, builder, data)
+    offset = context.cast(builder, at, kinds[1], types.intp)
+    return builder.bitcast(builder.gep(array.data, [offset]), _WORD.as_pointer())
+
+
+def _load64(typing: Any, data: Any, at: Any) -> Any:
+    """The eight bytes of a contiguous uint8 array from `at` on, as one little-endian word, wherever it lies."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(_place(context, builder, signature.args, *args), align=1)
+
+    return types.uint64(data, at), generate
+
+
+def _store64(typing: Any, data: Any, at: Any, word: Any) -> Any:
+    """Writes a word there."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _place(context, builder, signature.args, args[0], args[1])
+        builder.store(context.cast(builder, args[2], signature.args[2], types.uint64), place, align=1)
+        return context.get_dummy_value()
+
+    return types.void(data, at, word), generate
+
+
+def _zeros_below(typing: Any, word: Any) -> Any:
+    """How many zero bits stand below the lowest one bit of a uint64; 64 where there is none."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), generate
+
+
+load64: Any = intrinsic(_load64)
+store64: Any = intrinsic(_store64)
+zeros_below: Any = intrinsic(_zeros_below)
 
 
 def nbytes(count: int, width: int) -> int:
@@ -14,51 +65,44 @@ def nbytes(count: int, width: int) -> int:
     return (count * width + 7) // 8
 
 
-def pack(numbers: Array, width: int) -> Array:
-    """(m, nbytes) uint8 from (m, k) booleans or unsigned numbers below 2^width, width <= 32."""
-    if numbers.dtype == bool:
-        return np.packbits(numbers, axis=1, bitorder="little")
-    m, k = numbers.shape
-    groups = -(-k // 8)  # eight numbers fill `width` bytes
-    padded = np.zeros((m, groups, 8), dtype=np.uint64)
-    padded.reshape(m, -1)[:, :k] = numbers
-    out = np.zeros((m, groups, width), dtype=np.uint8)
-    for lane in range(8):
-        first, shift = divmod(lane * width, 8)
-        shifted = padded[:, :, lane] << shift
-        for j in range(nbytes(1, shift + width) if width else 0):
-            out[:, :, first + j] |= (shifted >> (8 * j)).astype(np.uint8)
-    return out.reshape(m, groups * width)[:, : nbytes(k, width)]
+def _put(out: Array, at: int, acc: int, held: int, bits: int, width: int) -> tuple[int, int, int]:
+    """Appends `bits` < 2^width, width <= 56: (at, acc, held)."""
+    acc |= np.uint64(bits) << np.uint64(held)
+    held += width
+    store64(out, at, acc)
+    return at + (held >> 3), acc >> np.uint64(held & ~7), held & 7
 
 
-def unpack(body: Array, k: int, width: int, dtype: str) -> tuple[Array, Array]:
-    """The (m, k) numbers in (m, nbytes) uint8, and (m,) whether the padding of a row is zero."""
-    m, used = len(body), k * width % 8
-    clean: Array = body[:, -1] >> used == 0 if used else np.ones(m, dtype=bool)
-    if dtype == "bool":
-        return np.unpackbits(body, axis=1, count=k, bitorder="little").view(bool), clean
-    groups = -(-k // 8)
-    padded = np.zeros((m, groups * width), dtype=np.uint8)
-    padded[:, : body.shape[1]] = body
-    octets = padded.reshape(m, groups, width)
-    out = np.empty((m, groups, 8), dtype=dtype)
-    for lane in range(8):
-        first, shift = divmod(lane * width, 8)
-        joined = np.zeros((m, groups), dtype=np.uint64)
-        for j in range(nbytes(1, shift + width) if width else 0):
-            joined |= octets[:, :, first + j].astype(np.uint64) << (8 * j)
-        out[:, :, lane] = joined >> shift & ((1 << width) - 1)
-    return out.reshape(m, groups * 8)[:, :k], clean
+put = compiled(_put)
 
 
-def ones(body: Array, k: int, size: int) -> tuple[Array, Array]:
-    """Where the k one bits of every row are, (m, k) increasing, and (m,) whether a row is sound.
+def _end(out: Array, at: int, acc: int, held: int) -> int:
+    """Fills the last byte with zeros; where the next thing begins."""
+    store64(out, at, acc)
+    return at + (held + 7 >> 3)
 
-    A sound row has k ones, all of them among its first `size` bits. The positions in others mean nothing.
-    """
-    bits = np.unpackbits(body, axis=1, bitorder="little")
-    sound = (bits.sum(axis=1, dtype=np.int64) == k) & ~bits[:, size:].any(axis=1)
-    if not sound.all():
-        bits[~sound] = np.arange(bits.shape[1]) < k
-    at = np.flatnonzero(bits.view(bool)).reshape(len(body), k)
-    return at - np.arange(len(body))[:, None] * bits.shape[1], sound
+
+end = compiled(_end)
+
+
+def _pack(x: Array, width: int, out: Array, at: int) -> int:
+    """Numbers of `width` <= 56 bits each, as a string of bits that ends with zeros; where it ends."""
+    acc, held = np.uint64(0), 0
+    for i in range(x.size):
+        at, acc, held = put(out, at, acc, held, x[i], width)
+    return end(out, at, acc, held)
+
+
+pack = compiled(_pack)
+
+
+def _unpack(data: Array, at: int, width: int, x: Array) -> bool:
+    """Fills x with numbers of `width` <= 56 bits from byte `at`; whether the padding is zero."""
+    mask, bit = (np.uint64(1) << np.uint64(width)) - np.uint64(1), at * 8
+    for i in range(x.size):
+        x[i] = (load64(data, bit >> 3) >> np.uint64(bit & 7)) & mask
+        bit += width
+    return bit & 7 == 0 or data[bit >> 3] >> (bit & 7) == 0
+
+
+unpack = compiled(_unpack)

@@ -1,23 +1,25 @@
-"""The frame around a payload, and every check that needs no more than it: what, how much, how long, whole."""
+"""The frame around a payload, and every check that needs no more than it: what, how much, whole."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import google_crc32c
 import numpy as np
 
 from fl_ef21.errors import Refused
-from fl_ef21.messages import All, Compressed, Indices, Seeded
-from fl_ef21.wire import supports
+from fl_ef21.messages import All, Compressed, Indices, Seeded, Support
+from fl_ef21.wire import gaps, numbers, payload
 from fl_ef21.wire.bits import Array
-from fl_ef21.wire.supports import Kind
-from fl_ef21.wire.values import Form, LevelForm, form_of
+from fl_ef21.wire.forms import Form
+from fl_ef21.wire.values import form_of
 
 MAGIC, VERSION = b"EF", 1
-HEAD = np.dtype([("magic", "S2"), ("version", "u1"), ("kind", "u1"), ("flags", "u1"), ("dim", "<u4"), ("count", "<u4")])
+HEAD = np.dtype([("magic", "S2"), ("version", "u1"), ("kind", "u1"), ("codes", "u1"), ("dim", "<u4"), ("count", "<u4")])
 CRC = 4
+Kind = type[All] | type[Indices] | type[Seeded]
+_SUPPORTS: dict[Kind, int] = {All: payload.ALL, Indices: payload.INDICES, Seeded: payload.SEEDED}
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,7 @@ class Spec:
       support: Indices, Seeded or All.
       form: which values, of which dtype and parameters.
 
-    Raises: ValueError where dim or most is out of range, and where levels have buckets but the clients
-      may send different numbers of them.
+    Raises: ValueError where dim or most is out of range.
     """
 
     dim: int
@@ -46,14 +47,12 @@ class Spec:
             raise ValueError(f"dim must lie in 1 .. 2^32 - 1, got {self.dim}")
         if not 0 <= self.most <= self.dim:
             raise ValueError(f"most must lie in 0 .. {self.dim}, got {self.most}")
-        if isinstance(self.form, LevelForm) and self.form.bucket and self.support is Indices:
-            raise ValueError("levels in buckets need a support that fixes how many there are")
 
     @classmethod
     def of(cls, c: Compressed) -> Spec:
         """What `c` is an example of; `most` is its largest count."""
         most = c.dim if isinstance(c.support, All) else int(c.counts.max()) if len(c) else 0
-        return cls(c.dim, most, supports.kind_of(c.support), form_of(c.values))
+        return cls(c.dim, most, kind_of(c.support), form_of(c.values))
 
     @classmethod
     def of_any(cls, examples: Sequence[Compressed]) -> Spec:
@@ -62,20 +61,29 @@ class Spec:
         counts = tuple(sorted({spec.most for spec in specs}))
         return replace(specs[-1], counts=counts if specs[-1].support is Seeded and len(counts) > 1 else ())
 
-    def kind(self, count: int) -> int:
-        """The kind byte of a message of so many entries."""
-        return supports.code(self.support, self.dim, count) << 4 | self.form.code
+    @property
+    def code(self) -> int:
+        """Of the support: the high nibble of the kind byte."""
+        return _SUPPORTS[self.support]
 
-    def nbytes(self, count: int) -> int:
-        """Bytes of a message of so many entries, the frame included."""
-        values = len(self.form.parameters) + sum(c.nbytes(count) for c in self.form.columns)
-        return HEAD.itemsize + supports.nbytes(self.support, self.dim, count) + values + CRC
+    @property
+    def codes(self) -> Array:
+        """What the byte of codes may be: how the support is written, and how the values are, in its high nibble."""
+        supports = (gaps.GOLOMB, gaps.CLASSES, gaps.BITMAP) if self.support is Indices else (0,)
+        return np.array([s | v << 4 for s in supports for v in (numbers.RAW, numbers.GOLOMB, numbers.CLASSES)])
+
+    def head(self) -> Array:
+        """(13,) uint8: what a message begins with, but for codes and count."""
+        head = np.array([(MAGIC, VERSION, self.code << 4 | self.form.code, 0, self.dim, 0)], dtype=HEAD)
+        return head.view(np.uint8)
 
 
-def heads(spec: Spec, count: int, m: int) -> Array:
-    """(m, 13) uint8: what m messages of so many entries begin with."""
-    head = np.array([(MAGIC, VERSION, spec.kind(count), 0, spec.dim, count)], dtype=HEAD)
-    return np.broadcast_to(head.view(np.uint8), (m, HEAD.itemsize))
+def kind_of(support: Support) -> Kind:
+    """Which support this is. Raises: TypeError where the format has no code for it."""
+    match support:
+        case All() | Indices() | Seeded():
+            return type(support)
+    raise TypeError(f"the wire format has no code for {type(support).__name__}")
 
 
 def sealed(body: bytes) -> bytes:
@@ -88,42 +96,30 @@ def _whole(payload: bytes) -> bool:
     return payload[-CRC:] == crc.to_bytes(CRC, "little")
 
 
-def each(formula: Callable[[int], int], counts: Array) -> Array:
-    """formula(count) for every one of `counts` (n,), evaluated once for each that occurs."""
-    distinct, where = np.unique(counts, return_inverse=True)
-    return np.array([formula(int(k)) for k in distinct], dtype=np.int64)[where]
-
-
 def screen(payloads: Sequence[bytes], spec: Spec) -> tuple[Array, dict[int, Refused]]:
     """The counts (n,) int64 that the frames state, and what is wrong with the frames of which rows.
 
-    A refused row's count is 0. A row that is not refused has the length its count asks for.
+    A refused row's count is 0.
     """
     size = HEAD.itemsize
     lengths = np.array([len(p) for p in payloads], dtype=np.int64)
-    short = lengths < size + CRC
     head = np.frombuffer(b"".join([p[:size].ljust(size, b"\0") for p in payloads]), dtype=HEAD)
-    allowed = [code << 4 | spec.form.code for code in supports.CODES[spec.support]]
     count = head["count"].astype(np.int64)
     beyond = count > spec.most if spec.support is Indices else ~np.isin(count, spec.counts or (spec.most,))
-    usable = np.where(beyond, spec.most, count)
-
     refused: dict[int, Refused] = {}
     for reason, found, wrong in (
-        ("short", lengths, short),
+        ("short", lengths, lengths < size + CRC),
         ("magic", head["magic"], head["magic"] != MAGIC),
         ("version", head["version"], head["version"] != VERSION),
-        ("kind", head["kind"], ~np.isin(head["kind"], allowed)),
-        ("flags", head["flags"], head["flags"] != 0),
+        ("kind", head["kind"], head["kind"] != (spec.code << 4 | spec.form.code)),
+        ("codes", head["codes"], ~np.isin(head["codes"], spec.codes)),
         ("dim", head["dim"], head["dim"] != spec.dim),
         ("count", count, beyond),
-        ("kind", head["kind"], head["kind"] != each(spec.kind, usable)),
-        ("length", lengths, lengths != each(spec.nbytes, usable)),
     ):
         for row in np.flatnonzero(wrong).tolist():
             refused.setdefault(row, Refused(reason, f"found {found[row]!s}"))
-    for row, payload in enumerate(payloads):
-        if row not in refused and not _whole(payload):
+    for row, one in enumerate(payloads):
+        if row not in refused and not _whole(one):
             refused[row] = Refused("crc")
     counts = np.where(np.isin(np.arange(len(payloads)), list(refused)), 0, count)
     return counts, refused

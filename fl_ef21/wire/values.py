@@ -1,60 +1,27 @@
-"""Values as bytes: which columns each kind has, and what a receiver finds wrong with them.
-
-A form is what both sides know beforehand about the values of a message.
-"""
+"""The form of each kind of values: docs/wire-format.md, section Values."""
 
 from __future__ import annotations
 
 import struct
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from fl_ef21.messages import Factors, Floats, Layout, Levels, Powers, Signs, Values
 from fl_ef21.wire.bits import Array
-from fl_ef21.wire.columns import Column
-
-_NUMPY = {torch.float64: "<f8", torch.float32: "<f4", torch.bfloat16: "<i2", torch.float16: "<f2"}
-_FLOATS = tuple(_NUMPY)  # in the order of their codes
-
-
-class Form(ABC):
-    """How one kind of values is written.
-
-    Attributes:
-      code: the low nibble of the kind byte.
-      columns: in the order of the payload.
-      parameters: bytes before them that are the same in every message.
-    """
-
-    @property
-    def parameters(self) -> bytes:
-        return b""
-
-    @property
-    @abstractmethod
-    def code(self) -> int: ...
-
-    @property
-    @abstractmethod
-    def columns(self) -> tuple[Column, ...]: ...
-
-    @abstractmethod
-    def split(self, values: Any) -> tuple[Array, ...]:
-        """The columns of these values: (n, each), or (nnz,) flat."""
-
-    @abstractmethod
-    def join(self, columns: Sequence[Array]) -> Values:
-        """The values that have these columns."""
-
-    @abstractmethod
-    def faults(self, columns: Sequence[Array]) -> Array:
-        """(m,) whether a row of the columns (m, count) says what is not finite or what no sender may say."""
+from fl_ef21.wire.forms import (
+    Form,
+    any_of_each,
+    array,
+    code_of,
+    limit_of,
+    not_finite,
+    octets,
+    tensor,
+    turned,
+    unturned,
+)
 
 
 def form_of(values: Values) -> Form:
@@ -69,172 +36,199 @@ def form_of(values: Values) -> Form:
         case Powers(_, _, scale, dtype):
             return PowerForm(dtype, scale)
         case Levels(_, unit, most, bucket):
-            return LevelForm(unit.dtype, most, bucket, unit.shape[1] if bucket else 1)
+            return LevelForm(unit.dtype, most, bucket)
     raise TypeError(f"the wire format has no code for {type(values).__name__}")
-
-
-def _array(t: Tensor) -> Array:
-    t = t.detach().cpu().contiguous()
-    return t.view(torch.int16).numpy() if t.dtype == torch.bfloat16 else t.numpy()
-
-
-def _tensor(a: Array, dtype: torch.dtype) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(a)).view(dtype)
-
-
-def _code(first: int, dtype: torch.dtype) -> int:
-    return first + _FLOATS.index(dtype)
-
-
-def _floats(dtype: torch.dtype, each: int | None = None) -> Column:
-    return Column(_NUMPY[dtype], 8 * dtype.itemsize, each)
-
-
-def _not_finite(t: Tensor) -> Array:
-    """(m,) whether a row of (m, ...) holds a NaN or an infinity."""
-    return _array(~torch.isfinite(t).flatten(1).all(dim=1))
 
 
 @dataclass(frozen=True)
 class FloatForm(Form):
-    """Floats of this dtype."""
+    """Floats of this dtype: float64 as they are, shorter ones as numbers."""
 
     dtype: torch.dtype
 
     @property
     def code(self) -> int:
-        return _code(0, self.dtype)
+        return code_of(0, self.dtype)
 
     @property
-    def columns(self) -> tuple[Column, ...]:
-        return (_floats(self.dtype),)
+    def width(self) -> int:
+        return min(32, 8 * self.dtype.itemsize)
 
-    def split(self, values: Floats) -> tuple[Array, ...]:
-        return (_array(values.flat),)
+    def _sent(self, counts: Array) -> Array:
+        return counts
 
-    def join(self, columns: Sequence[Array]) -> Floats:
-        return Floats(_tensor(columns[0], self.dtype))
+    def plains(self, counts: Array) -> Array:
+        return 8 * self._sent(counts) if self.dtype == torch.float64 else np.zeros_like(counts)
 
-    def faults(self, columns: Sequence[Array]) -> Array:
-        return _not_finite(_tensor(columns[0], self.dtype))
+    def numbers(self, counts: Array) -> Array:
+        return np.zeros_like(counts) if self.dtype == torch.float64 else self._sent(counts)
+
+    def split(self, values: Floats | Factors, counts: Array) -> tuple[Array, Array]:
+        if self.dtype == torch.float64:
+            return octets(values.flat), np.empty(0, np.uint32)
+        return np.empty(0, np.uint8), turned(values.flat)
+
+    def _flat(self, plain: Array, x: Array) -> torch.Tensor:
+        return tensor(plain, self.dtype) if self.dtype == torch.float64 else unturned(x, self.dtype)
+
+    def join(self, plain: Array, x: Array, counts: Array) -> Values:
+        return Floats(self._flat(plain, x))
+
+    def faults(self, plain: Array, x: Array, counts: Array) -> Array:
+        wrong = not_finite(self._flat(plain, x)) if self.dtype == torch.float64 else x >= limit_of(self.dtype)
+        return any_of_each(wrong, self._sent(counts))
 
 
 @dataclass(frozen=True)
-class FactorForm(Form):
+class FactorForm(FloatForm):
     """Factors of this dtype; the layout says how many and is not sent."""
 
-    dtype: torch.dtype
     layout: Layout
 
     @property
     def code(self) -> int:
-        return _code(4, self.dtype)
+        return code_of(4, self.dtype)
 
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        return (_floats(self.dtype, self.layout.width),)
+    def _sent(self, counts: Array) -> Array:
+        return np.full_like(counts, self.layout.width)
 
-    def split(self, values: Factors) -> tuple[Array, ...]:
-        return (_array(values.flat),)
+    def join(self, plain: Array, x: Array, counts: Array) -> Values:
+        return Factors(self._flat(plain, x).reshape(len(counts), self.layout.width), self.layout)
 
-    def join(self, columns: Sequence[Array]) -> Factors:
-        return Factors(_tensor(columns[0], self.dtype), self.layout)
-
-    def faults(self, columns: Sequence[Array]) -> Array:
-        flat = _tensor(columns[0], self.dtype)
-        return _not_finite(flat) | _not_finite(self.layout.rebuild(flat))
+    def faults(self, plain: Array, x: Array, counts: Array) -> Array:
+        flat = self._flat(plain, x).reshape(len(counts), self.layout.width)
+        wrong: Array = ~(torch.isfinite(flat).all(dim=1) & torch.isfinite(self.layout.rebuild(flat)).all(dim=1)).numpy()
+        return wrong
 
 
 @dataclass(frozen=True)
 class SignForm(Form):
-    """Signs whose scale, of this dtype, comes first."""
+    """A scale of this dtype as it is, and the signs, eight to a number."""
 
     dtype: torch.dtype
 
     @property
     def code(self) -> int:
-        return _code(8, self.dtype)
+        return code_of(8, self.dtype)
 
     @property
-    def columns(self) -> tuple[Column, ...]:
-        return _floats(self.dtype, 1), Column("bool", 1)
+    def width(self) -> int:
+        return 8
 
-    def split(self, values: Signs) -> tuple[Array, ...]:
-        return _array(values.scale).reshape(-1, 1), _array(values.negative)
+    def plains(self, counts: Array) -> Array:
+        return np.full_like(counts, self.dtype.itemsize)
 
-    def join(self, columns: Sequence[Array]) -> Signs:
-        return Signs(_tensor(columns[1], torch.bool), _tensor(columns[0].reshape(-1), self.dtype))
+    def numbers(self, counts: Array) -> Array:
+        return -(-counts // 8)
 
-    def faults(self, columns: Sequence[Array]) -> Array:
-        scale = _tensor(columns[0], self.dtype)
-        return _not_finite(scale) | _array((scale < 0).reshape(-1))
+    def split(self, values: Signs, counts: Array) -> tuple[Array, Array]:
+        flags = array(values.negative)
+        padded = np.zeros(8 * int(self.numbers(counts).sum()), dtype=bool)
+        padded[self._places(counts)] = flags
+        return octets(values.scale), np.packbits(padded, bitorder="little").astype(np.uint32)
+
+    def _places(self, counts: Array) -> Array:
+        """Where each entry's bit stands when every client begins with a new byte."""
+        shift = np.cumsum(8 * self.numbers(counts) - counts) - (8 * self.numbers(counts) - counts)
+        places: Array = np.arange(int(counts.sum())) + np.repeat(shift, counts)
+        return places
+
+    def join(self, plain: Array, x: Array, counts: Array) -> Signs:
+        flags = np.unpackbits(x.astype(np.uint8), bitorder="little").view(bool)
+        return Signs(torch.from_numpy(flags[self._places(counts)]), tensor(plain, self.dtype))
+
+    def faults(self, plain: Array, x: Array, counts: Array) -> Array:
+        scale = tensor(plain, self.dtype)
+        wrong: Array = not_finite(scale) | (scale < 0).numpy()
+        last = np.cumsum(self.numbers(counts))[counts > 0] - 1
+        wrong[counts > 0] |= x[last] >> ((counts[counts > 0] - 1) % 8 + 1) != 0
+        return wrong
 
 
 @dataclass(frozen=True)
 class PowerForm(Form):
-    """Powers of two, rebuilt in this dtype."""
+    """Powers of two, rebuilt in this dtype: number 2 (exponent + 128), one more where negative."""
 
     dtype: torch.dtype
     scale: float
 
     @property
     def code(self) -> int:
-        return _code(10, self.dtype)
+        return code_of(10, self.dtype)
 
     @property
     def parameters(self) -> bytes:
         return struct.pack("<d", self.scale)
 
     @property
-    def columns(self) -> tuple[Column, ...]:
-        return Column("bool", 1), Column("int8", 8, blank=-128)
+    def width(self) -> int:
+        return 9
 
-    def split(self, values: Powers) -> tuple[Array, ...]:
-        return _array(values.negative), _array(values.exponent)
+    def plains(self, counts: Array) -> Array:
+        return np.zeros_like(counts)
 
-    def join(self, columns: Sequence[Array]) -> Powers:
-        return Powers(_tensor(columns[0], torch.bool), _tensor(columns[1], torch.int8), self.scale, self.dtype)
+    def numbers(self, counts: Array) -> Array:
+        return counts
 
-    def faults(self, columns: Sequence[Array]) -> Array:
-        largest = columns[1].max(axis=1, initial=-128)
-        counts = torch.ones(len(largest), dtype=torch.int64)
-        return _not_finite(self.join((np.zeros(len(largest), dtype=bool), largest)).real(counts)[:, None])
+    def split(self, values: Powers, counts: Array) -> tuple[Array, Array]:
+        raised = array(values.exponent).astype(np.uint32) + np.uint32(128) & 255
+        return np.empty(0, np.uint8), raised << 1 | array(values.negative)
+
+    def join(self, plain: Array, x: Array, counts: Array) -> Powers:
+        exponent = torch.from_numpy(((x >> 1).astype(np.int16) - 128).astype(np.int8))
+        return Powers(torch.from_numpy((x & 1).astype(bool)), exponent, self.scale, self.dtype)
+
+    def faults(self, plain: Array, x: Array, counts: Array) -> Array:
+        every = np.arange(512, dtype=np.uint32)
+        wrong = not_finite(self.join(plain, every, counts).real(torch.tensor([512])))
+        return any_of_each(wrong[x], counts)
 
 
 @dataclass(frozen=True)
 class LevelForm(Form):
-    """Levels -most .. most, written as 0 .. 2 most, after their units of this dtype: one, or one a bucket."""
+    """Units of this dtype as they are, one or one a bucket; level l as number 2 |l|, one less where negative."""
 
     dtype: torch.dtype
     most: int
     bucket: int
-    units: int
 
     @property
     def code(self) -> int:
-        return _code(12, self.dtype)
+        return code_of(12, self.dtype)
 
     @property
     def parameters(self) -> bytes:
         return struct.pack("<HI", self.most, self.bucket)
 
     @property
-    def columns(self) -> tuple[Column, ...]:
-        return _floats(self.dtype, self.units), Column("<u2", (2 * self.most).bit_length(), blank=self.most)
+    def width(self) -> int:
+        return (2 * self.most).bit_length()
 
-    def split(self, values: Levels) -> tuple[Array, ...]:
-        unit, raised = _array(values.unit), _array(values.level).astype(np.int32) + self.most
-        return unit if self.bucket else unit.reshape(-1, 1), raised.astype("<u2")
+    def _units(self, counts: Array) -> Array:
+        return -(-counts // self.bucket) if self.bucket else np.ones_like(counts)
 
-    def join(self, columns: Sequence[Array]) -> Levels:
-        unit = _tensor(columns[0] if self.bucket else columns[0].reshape(-1), self.dtype)
-        level = (columns[1].astype(np.int32) - self.most).astype(np.int16)
-        return Levels(_tensor(level.reshape(-1), torch.int16), unit, self.most, self.bucket)
+    def plains(self, counts: Array) -> Array:
+        return self._units(counts) * self.dtype.itemsize
 
-    def faults(self, columns: Sequence[Array]) -> Array:
-        unit, (m, k) = _tensor(columns[0], self.dtype), columns[1].shape
-        overflow = _not_finite(unit * self.most)
-        if overflow.any():  # it may, so look closer
-            real = self.join(columns).real(torch.full((m,), k))
-            overflow = _not_finite(unit) | _not_finite(real.reshape(m, k))
-        return overflow | _array((unit < 0).any(dim=1)) | (columns[1] > 2 * self.most).any(axis=1)
+    def numbers(self, counts: Array) -> Array:
+        return counts
+
+    def split(self, values: Levels, counts: Array) -> tuple[Array, Array]:
+        level = array(values.level).astype(np.int32)
+        return octets(values.unit), (level << 1 ^ level >> 31).view(np.uint32)
+
+    def join(self, plain: Array, x: Array, counts: Array) -> Levels:
+        level = (x >> 1).astype(np.int32) ^ -(x & 1).astype(np.int32)
+        unit = tensor(plain, self.dtype)
+        if self.bucket and len(counts) and (counts == counts[0]).all():
+            unit = unit.reshape(len(counts), -1)
+        return Levels(torch.from_numpy(level.astype(np.int16)), unit, self.most, self.bucket)
+
+    def faults(self, plain: Array, x: Array, counts: Array) -> Array:
+        unit = tensor(plain, self.dtype)
+        wrong = any_of_each(not_finite(unit) | (unit < 0).numpy(), self._units(counts))
+        wrong |= any_of_each(x > 2 * self.most, counts)
+        if not_finite(unit * self.most).any():  # it may overflow, so look closer
+            real = self.join(plain, x, counts).real(torch.from_numpy(counts))
+            wrong |= any_of_each(not_finite(real), counts)
+        return wrong

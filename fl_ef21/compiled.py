@@ -1,0 +1,45 @@
+"""Loops compiled by numba, kept on disk under a digest of the sources of all of them.
+
+Numba keeps what it compiled until the file of that one function changes, with the code of the functions it calls
+inside: after an update it would go on running their old code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from numba import njit
+from numba.core import config as numba_config
+
+config: Any = numba_config
+_HERE = Path(__file__).parent
+_SOURCES = ("compiled.py", "select.py", "kernels/*.py", "wire/*.py")
+
+
+@cache
+def _folder() -> str:
+    """Where the compiled loops of these sources are kept; "" leaves it to numba."""
+    sources = sorted(path for pattern in _SOURCES for path in _HERE.glob(pattern))
+    digest = blake2b(b"".join(path.read_bytes() for path in sources), digest_size=8).hexdigest()
+    base = Path(config.CACHE_DIR) if config.CACHE_DIR else _HERE / "__pycache__"
+    folder = base / f"compiled-{digest}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return ""
+    return str(folder) if os.access(folder, os.W_OK) else ""
+
+
+def compiled(loop: Callable[..., Any]) -> Any:
+    """The loop, compiled at its first call and released from Python's lock while it runs."""
+    before = config.CACHE_DIR
+    config.CACHE_DIR = _folder() or before
+    try:
+        return njit(nogil=True, cache=True)(loop)
+    finally:
+        config.CACHE_DIR = before
