@@ -111,7 +111,7 @@ def _sgd_loop(
     for i in range(rows.size):
         row, now, end = rows[i], slot[rows[i]], at + counts[i]
         _plain(q[i], g[now, row], u, g[1 - now, row])
-        told = _send(u, bits, g[1 - now, row], scratch, short, index[at:end], value[at:end])
+        told: int = _send(u, bits, g[1 - now, row], scratch, short, index[at:end], value[at:end])
         if told != _SENT:
             return told
         at = end
@@ -126,7 +126,7 @@ def _sgdm_loop(
     for i in range(rows.size):
         row, now, end = rows[i], slot[rows[i]], at + counts[i]
         _single(v[now, row], q[i], g[now, row], keep, eta, v[1 - now, row], u, g[1 - now, row])
-        told = _send(u, bits, g[1 - now, row], scratch, short, index[at:end], value[at:end])
+        told: int = _send(u, bits, g[1 - now, row], scratch, short, index[at:end], value[at:end])
         if told != _SENT:
             return told
         at = end
@@ -143,7 +143,7 @@ def _sgd2m_loop(
         _double(
             v[now, row], w[now, row], q[i], g[now, row], keep, eta, v[1 - now, row], w[1 - now, row], u, g[1 - now, row]
         )
-        told = _send(u, bits, g[1 - now, row], scratch, short, index[at:end], value[at:end])
+        told: int = _send(u, bits, g[1 - now, row], scratch, short, index[at:end], value[at:end])
         if told != _SENT:
             return told
         at = end
