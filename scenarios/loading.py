@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from fl_ef21.errors import nearest
 from scenarios import mistakes
 from scenarios.mistakes import Place
-from scenarios.schema import COMPRESSORS, Method, Scenario
+from scenarios.schema import COMPRESSORS, ROUNDING, Method, Scenario
 
 GALLERY = Path(__file__).resolve().parent
 OPTIONS = {option for options in COMPRESSORS.values() for option in options}
@@ -81,7 +81,7 @@ def _build(text: str, file: str, folder: Path, overrides: Sequence[str]) -> Scen
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{file}: this is not TOML: {error}") from error
     changed: dict[Place, str] = {}
-    for override in sorted(overrides, key=lambda o: not o.partition("=")[0].strip().endswith(".compressor")):
+    for override in sorted(overrides, key=_turn):
         changed |= _override(table, override)
     try:
         scenario = Scenario.model_validate(table)
@@ -112,7 +112,7 @@ def _override(table: dict[str, Any], override: str) -> dict[Place, str]:
         targets = [t for t in targets if _takes(t[1], words[1])] or targets
     value, changed = _value(text), {}
     for place, target in targets:
-        for key in _in_the_way(words[-1], value):
+        for key in _in_the_way(words[-1], value, target):
             target.pop(key, None)
         target[words[-1]] = value
         changed[(*place, words[-1])] = override
@@ -128,18 +128,27 @@ def _value(text: str) -> Any:
     return table["v"] if len(table) == 1 else text.strip()
 
 
-def _in_the_way(key: str, value: Any) -> set[str]:
+def _turn(override: str) -> int:
+    """What takes options away goes before what may give them."""
+    key = override.partition("=")[0].strip()
+    return 0 if key.endswith(".compressor") else 1 if key.endswith(".values") else 2
+
+
+def _in_the_way(key: str, value: Any, before: dict[str, Any]) -> set[str]:
     """Keys that a new one leaves without a meaning: an override has no way to say that they are gone."""
     if key == "compressor" and value in COMPRESSORS:
-        return OPTIONS - set(COMPRESSORS[value])
+        other = ROUNDING if value != before.get(key) else ()  # of another compressor, what is usual for it
+        return OPTIONS - set(COMPRESSORS[value]) | set(other)
+    if key == "values":
+        return {"levels", "scale_block"} if value != before.get(key) else set()
     return {"fraction"} if key == "k" else {"k"} if key == "fraction" else set()
 
 
 def _takes(method: dict[str, Any], key: str) -> bool:
     """Whether a method's table may say `key`; what the schema does not know is left to it."""
     name = method.get("compressor", Method.model_fields["compressor"].default)
-    if key == "compressor":
-        return bool(method.get("name") != "sgdm")
+    if key in ("compressor", *ROUNDING) and method.get("name") == "sgdm":
+        return False
     return key not in OPTIONS or key in COMPRESSORS.get(name, (key,))
 
 

@@ -17,18 +17,18 @@ from fl_ef21.errors import nearest
 from scenarios.labels import labelled
 
 # with what each takes, so that `--set method.fraction=0.05` passes by methods that have no use for it
+ROUNDING = ("values", "levels", "scale_block")
 COMPRESSORS: dict[str, tuple[str, ...]] = {
-    "identity": (),
-    "topk": ("k", "fraction"),
-    "block-topk": ("block", "k", "fraction"),
-    "layer-topk": ("fraction",),
-    "topk-values": ("values", "k", "fraction", "levels"),
-    "randk": ("k", "fraction", "scaled"),
-    "hard-threshold": ("threshold",),
+    "identity": ROUNDING,
+    "topk": ("k", "fraction", *ROUNDING),
+    "block-topk": ("block", "k", "fraction", *ROUNDING),
+    "layer-topk": ("fraction", *ROUNDING),
+    "randk": ("k", "fraction", "scaled", *ROUNDING),
+    "hard-threshold": ("threshold", *ROUNDING),
     "sign": (),
     "natural": ("contractive",),
     "qsgd": ("levels", "bucket", "contractive"),
-    "powersgd": ("rank", "iterations"),
+    "powersgd": ("rank", "iterations", "values"),
 }
 MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
 
@@ -172,7 +172,8 @@ class Method(Section):
     iterations: Count | None = None
     scaled: Switch | None = None
     contractive: Switch | None = None
-    values: Text | None = None
+    values: Literal["exact", "bfloat16", "float16", "int8", "int4", "sign", "natural", "qsgd"] | None = None
+    scale_block: Count | None = None
     optimizer: Text = "sgd"
     optimizer_args: dict[str, Any] = Field(default_factory=dict)
     label: Annotated[str, Field(strict=True)] = ""
@@ -203,7 +204,22 @@ class Method(Section):
                 f"sgdm is the uncompressed method, so compressor = {self.compressor!r} does not go with it; "
                 "leave it out, or take name = 'ef21-sgdm' or 'compressed-sgd'"
             )
+        if self.name == "sgdm" and self.values not in (None, "exact"):
+            raise ValueError(
+                f"sgdm is the uncompressed method, so values = {self.values!r} does not go with it; leave it out, or "
+                "take name = 'compressed-sgd' with compressor = 'identity'"
+            )
         return self
+
+
+def default_values(compressor: str, dtype: str) -> str | None:
+    """How a compressor sends its values where nothing is said; None where it has no choice.
+
+    bfloat16 is half of float32, and its error is fed back; float64 is asked for where every digit counts.
+    """
+    if "values" not in COMPRESSORS[compressor]:
+        return None
+    return "exact" if compressor == "identity" or dtype == "float64" else "bfloat16"
 
 
 class Evaluate(Section):
@@ -256,6 +272,15 @@ class Scenario(Section):
         if twice := sorted({label for label in labels if labels.count(label) > 1}):
             raise ValueError(f"two methods are called {twice[0]!r}; give each a label of its own")
         object.__setattr__(self, "method", named)
+        return self
+
+    @model_validator(mode="after")
+    def _values_are_told(self) -> Scenario:
+        told = [
+            method.model_copy(update={"values": method.values or default_values(method.compressor, self.train.dtype)})
+            for method in self.method
+        ]
+        object.__setattr__(self, "method", told)
         return self
 
 

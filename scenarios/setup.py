@@ -34,6 +34,7 @@ from strategies.flower import CompressedStrategy
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 COMPRESSOR_KEYS = (
     "k", "fraction", "block", "threshold", "levels", "bucket", "rank", "iterations", "scaled", "contractive", "values",
+    "scale_block",
 )  # fmt: skip
 TILE_BYTES = 4 << 20  # one array of a tile, so that a tile's few arrays stay in the cache
 TILE_MOST = 32

@@ -85,7 +85,7 @@ def test_the_defaults_are_those_of_the_schema(section: str) -> None:
 
 def test_every_compressor_stands_there_with_its_options() -> None:
     told = table(part("`[[method]]`"), "compressor | options")
-    assert {name: set(re.findall(r"[a-z]+", said)) & OPTIONS for name, said in told.items()} == {
+    assert {name: set(re.findall(r"[a-z_]+", said)) & OPTIONS for name, said in told.items()} == {
         name: set(options) for name, options in COMPRESSORS.items()
     }
 

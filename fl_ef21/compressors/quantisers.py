@@ -195,8 +195,9 @@ class Grid(Quantiser):
         return 32.0 * math.ceil(m / (self.block or m)) + m * math.ceil(math.log2(2 * self.levels + 1))
 
     def __repr__(self) -> str:
-        names = {Grid(levels, BLOCK): name for name, levels in INTEGERS.items()}
-        return names.get(self, f"{self.levels} levels" + (f" in {self.block}s" if self.block else ""))
+        integer = {most: name for name, most in INTEGERS.items()}.get(self.levels) if self.block else None
+        name = integer or f"{self.levels} levels"
+        return f"{name} in {self.block}s" if self.block and (self.block != BLOCK or not integer) else name
 
 
 VALUES: dict[str, Callable[..., Quantiser]] = {

@@ -128,9 +128,8 @@ def test_server_and_clients_agree_whichever_way_each_takes() -> None:
     assert made["loop"].source != prepare(scenario()).source
 
 
-def test_subsets_of_several_sizes_take_the_bytes_of_their_sizes() -> None:
+def test_subsets_of_several_sizes_take_two_bytes_a_value_at_most_and_no_indices() -> None:
     s = scenario(method=[METHODS[1]], train={"start": "zero"}, partition={"clients": 40}, rounds=2)
     result = scenarios.run(s)
-    d = 650
-    sent = sum(13 + 8 + 4 * max(1, round(share * d)) + 4 for share in (0.02, 0.1)) * 20
-    assert list(result.rounds["uplink_bytes"]) == [0, 2 * sent]
+    messages, values = 2 * 40, 2 * 20 * sum(round(share * 650) for share in (0.02, 0.1))
+    assert 8 * messages + values < result.rounds["uplink_bytes"].iloc[-1] < 32 * messages + 2 * values

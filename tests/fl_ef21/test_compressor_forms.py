@@ -269,6 +269,11 @@ def test_int8_is_the_nearest_of_255_levels_of_each_block() -> None:
     assert Identity(Grid(7, 8)).bits(27) == 4 * 32 + 27 * 4
 
 
+def test_a_grid_reads_as_a_scenario_asks_for_it() -> None:
+    told = [repr(Grid(*of)) for of in ((127, 256), (7, 16), (127,), (5,), (5, 256))]
+    assert told == ["int8", "int4 in 16s", "127 levels", "5 levels", "5 levels in 256s"]
+
+
 def test_a_block_of_int4_can_be_as_bad_as_its_alpha() -> None:
     C = TopK(6, Grid(7, 3))
     u = torch.tensor([[7.0, 0.5, -0.5, 7.0, -0.5, 0.5]], dtype=torch.float64)

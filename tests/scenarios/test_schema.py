@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenarios.loading import ScenarioError, gallery, load, parse, to_toml
-from scenarios.schema import COMPRESSORS, MODELS, SECTIONS, Data, Method, Partition, Scenario
+from scenarios.schema import COMPRESSORS, MODELS, SECTIONS, Data, Method, Partition, Scenario, default_values
 
 HEAD = 'name = "a"\nrounds = 5\n'
 METHOD = '[[method]]\nname = "ef21-sgdm"\ngamma = 0.1\ncompressor = "topk"\nk = 3\n'
@@ -31,12 +31,14 @@ def names(section: type, key: str) -> set[str]:
 def test_names_are_those_of_the_registries() -> None:
     from clients import METHODS
     from fl_ef21 import compressors, data, partition, problems
+    from fl_ef21.compressors import quantisers
 
     assert names(Method, "name") == set(METHODS)
     assert names(Data, "source") == set(data.SOURCES)
     assert names(Partition, "scheme") == set(partition.SCHEMES)
     assert set(MODELS) == set(problems.MODELS)
     assert set(COMPRESSORS) == set(compressors.COMPRESSORS)
+    assert set(get_args(get_args(Method.model_fields["values"].annotation)[0])) == set(quantisers.VALUES)
 
 
 def test_options_are_those_that_compressors_take() -> None:
@@ -138,6 +140,13 @@ def test_reading_a_scenario_needs_nothing_heavy() -> None:
         ("k = 3 -> [engine]\nactors = -1", 8, "engine.actors = -1: must be at least 0"),
         ("k = 3 -> k = []", 7, "method[0].k: needs at least one entry"),
         ("k = 3 -> k = [3, 0.5]", 7, "method[0].k[1] = 0.5: must be a whole number"),
+        ("k = 3 -> values = 'bfloat'", 7, "method[0].values = 'bfloat': is not known; did you mean 'bfloat16'?"),
+        ("k = 3 -> scale_block = 0", 7, "method[0].scale_block = 0: must be at least 1"),
+        (
+            'ef21-sgdm"\ngamma = 0.1\ncompressor = "topk"\nk = 3 -> sgdm"\ngamma = 1\nvalues = "int8"',
+            3,
+            "method[0]: sgdm is the uncompressed method, so values = 'int8' does not go with it",
+        ),
         ("k = 3 -> levels = [3]", 7, "method[0].levels: must be a whole number"),
         ("k = 3 -> [train]\nbatch_size = []", 8, "train.batch_size: needs at least one entry"),
         ("k = 3 -> [train]\nbatch_size = [4, 0]", 8, "train.batch_size[1] = 0: must be at least 1"),
@@ -246,6 +255,64 @@ def test_another_compressor_drops_the_options_of_the_one_before() -> None:
     first, second = scenario.method
     assert (first.compressor, first.k, first.levels) == ("qsgd", None, 4)
     assert (second.compressor, second.levels) == ("identity", None)
+
+
+def test_another_compressor_or_coding_drops_what_belonged_to_the_coding_before() -> None:
+    coded = TWO.replace("k = 3", 'k = 3\nvalues = "qsgd"\nlevels = 4')
+    first = parse(coded, ["method.compressor=randk"]).method[0]
+    assert (first.compressor, first.k, first.values, first.levels) == ("randk", 3, "bfloat16", None)
+    first = parse(coded, ["method.values=int8"]).method[0]
+    assert (first.values, first.levels) == ("int8", None)
+    first = parse(TWO, ["method.levels=5", "method.values=qsgd"]).method[0]
+    assert (first.values, first.levels) == ("qsgd", 5)
+
+
+def test_an_override_of_values_passes_by_the_uncompressed_method() -> None:
+    assert [m.values for m in parse(TWO, ["method.values=int8"]).method] == ["int8", "exact"]
+
+
+# ---------------------------------------------------------------- how values are sent
+
+
+@pytest.mark.parametrize(
+    ("dtype", "compressor", "values"),
+    [
+        ("float32", "topk", "bfloat16"),
+        ("float64", "topk", "exact"),
+        ("float32", "powersgd", "bfloat16"),
+        ("float32", "identity", "exact"),
+        ("float64", "identity", "exact"),
+        ("float32", "sign", None),
+    ],
+)
+def test_values_are_bfloat16_unless_digits_count_and_the_file_written_says_so(
+    dtype: str, compressor: str, values: str | None
+) -> None:
+    text = HEAD + METHOD.replace("topk", compressor) + f'[train]\ndtype = "{dtype}"\n'
+    scenario = parse(text)
+    assert scenario.method[0].values == values
+    assert (f'values = "{values}"' in to_toml(scenario)) == (values is not None)
+    assert parse(to_toml(scenario)) == scenario
+
+
+def test_what_is_said_of_values_holds() -> None:
+    for values in ("exact", "float16", "int8"):
+        assert parse(HEAD + METHOD + f'values = "{values}"').method[0].values == values
+
+
+def test_every_coding_that_has_a_default_is_one_its_compressor_takes() -> None:
+    from fl_ef21.compressors import make
+
+    options: dict[str, dict[str, Any]] = {
+        "topk": {"k": 2}, "block-topk": {"k": 2, "block": 4}, "layer-topk": {"fraction": 0.1}, "randk": {"k": 2},
+        "hard-threshold": {"threshold": 1.0}, "powersgd": {"rank": 1},
+    }  # fmt: skip
+    for name, takes in COMPRESSORS.items():
+        values = default_values(name, "float32")
+        assert (values is not None) == ("values" in takes)
+        if values is not None:
+            made = make(name, dim=12, shapes=(("w", (4, 3)),), values=values, **options.get(name, {}))
+            assert repr(made.values) == values  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

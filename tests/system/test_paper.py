@@ -63,7 +63,7 @@ def tails(
                 "partition": {"clients": 10, "scheme": "label-sorted"},
                 "model": {"name": "logistic-nonconvex", "regularizer": 1e-4},
                 "train": {"batch_size": batch},
-                "method": [method | {"compressor": "topk", "k": k} for method in methods],
+                "method": [method | {"compressor": "topk", "k": k, "values": "exact"} for method in methods],
                 "evaluate": {"every": rounds // evaluations, "audit": False},
                 "engine": {"actors": 0},
             }
