@@ -153,9 +153,8 @@ class FaultyGrid:
         program.problem = Troubled(program.problem, trouble)  # type: ignore[assignment]
         model: Any = message.content.get(records.MODEL)
         try:
-            got = program.answer(
-                None if model is None else records.unpack_model(model), [client], [records.read_block(message)]
-            )[0]
+            x, told = None if model is None else records.unpack_model(model), records.read_broadcast(message.content)
+            got = program.answer(x, [client], [records.read_block(message)], [told])[0]
         except RuntimeError as error:
             return error_reply(message, CLIENT_RAISED, str(error))
         if isinstance(got, Refused):
