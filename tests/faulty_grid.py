@@ -181,8 +181,8 @@ def _damage(message: Message, reply: Message, fault: Fault) -> tuple[Message, st
             at = 8 * (HEAD.itemsize - 1) + 7
         payload = _flipped(payload, at)
     else:
-        model: Any = message.content[records.MODEL]
-        nan = np.array(np.nan, dtype=model[records.MODEL].dtype).tobytes()
+        model: Any = message.content.get(records.MODEL)
+        nan = np.array(np.nan, dtype="float32" if model is None else model[records.MODEL].dtype).tobytes()
         payload, reason = sealed(payload[: -CRC - len(nan)] + nan), "values"
     return Message(records.reply(block, payload), reply_to=message), reason
 
