@@ -184,6 +184,13 @@ class Shifted:
         return payloads[0]
 
 
+def downlink_of(plan: Plan, x: Tensor, clients: int, whole: int, experiment: bytes) -> Downlink:
+    """The plan's, at its start. `whole`: bytes of the model x (d,)."""
+    if plan.downlink is None:
+        return Uncompressed(x, whole)
+    return Shifted(plan, x, clients, whole, experiment)
+
+
 def bases(sent: Sent) -> Iterator[int]:
     """Each distinct base once."""
     yield from np.unique(sent.base).tolist()

@@ -28,7 +28,7 @@ from fl_ef21.threads import computing_with
 from fl_ef21.types import ClientHalf
 from strategies import SERVERS
 from strategies.descent import Descent, Shapes
-from strategies.downlink import WHOLE, Downlink, Shifted, Uncompressed, bases
+from strategies.downlink import WHOLE, bases, downlink_of
 from strategies.flower_replies import Heard, read, said
 from strategies.ledger import Ledger
 
@@ -84,14 +84,8 @@ class CompressedStrategy(Strategy):
         self.nodes: dict[int, int] = {}
         self._specs = self._expect()
         self._last = Round(0, 0, 0, {}, "", 0, 0)
-        self.downlink = self._downlink(experiment)
-
-    def _downlink(self, experiment: bytes) -> Downlink:
-        """How the model goes down, at its start."""
-        x, whole = self.descent.x, records.model_bytes(records.pack_model(self.descent.x))
-        if self.plan.downlink is None:
-            return Uncompressed(x, whole)
-        return Shifted(self.plan, x, self.clients, whole, experiment)
+        whole = records.model_bytes(records.pack_model(self.descent.x))
+        self.downlink = downlink_of(plan, self.descent.x, self.clients, whole, experiment)
 
     def _expect(self) -> tuple[wire.Spec, wire.Spec]:
         """What a first and any other message must look like."""
