@@ -158,9 +158,10 @@ class RayGrid(Grid):
 
         Members that are told the same have the same object, which travels once.
         """
-        x, read = None, dict[int, Broadcast | None]()
-        contents = [records_of(message) for message in members]
-        for content in contents:
+        x, read, told = None, dict[int, Broadcast | None](), list[Broadcast | None]()
+        versions = records.VERSION in records_of(members[0])  # all members of a group have one, or none
+        for message in members if versions else members[:1]:
+            content = records_of(message)
             record = content.get(records.VERSION)
             if id(record) not in read:
                 read[id(record)] = records.read_broadcast(content)
@@ -169,9 +170,8 @@ class RayGrid(Grid):
                     if group.model not in shared:
                         shared[group.model] = self._pool.share(records.unpack_model(model).numpy())
                     x = shared[group.model]
-        if list(read) == [id(None)]:
-            return x, []
-        return x, [read[id(content.get(records.VERSION))] for content in contents]
+            told.append(read[id(record)])
+        return x, told if versions else []
 
     def _collect(self, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
