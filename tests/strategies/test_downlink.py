@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import scenarios
+from clients.flower import client_app
 from fl_ef21 import records
 from fl_ef21.commit import Point
 from fl_ef21.compressors.topk import TopK
@@ -24,6 +25,7 @@ from fl_ef21.engine import RayGrid, Settings
 from fl_ef21.engine.shard import computing_with
 from fl_ef21.errors import InputError
 from fl_ef21.store import Files, Memory
+from scenarios.runner import flower_loader
 from scenarios.setup import Setup, prepare
 from strategies.downlink import WHOLE, Shifted
 from strategies.ef21_p import EF21P, State
@@ -317,6 +319,22 @@ def test_flowers_own_simulation_gives_the_same_trajectory(tmp_path: Path) -> Non
         assert ours[key].equals(theirs[key])
     numbers = ["train_loss", "grad_norm_sq", "test_accuracy"]
     assert np.allclose(ours[numbers].astype(float), theirs[numbers].astype(float), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("downlink", ["topk:20", "sign"])
+def test_the_client_app_with_a_file_for_each_client_gives_the_same_numbers(downlink: str, tmp_path: Path) -> None:
+    setup = prepare(scenario(method=[ALL_METHODS[4] | {"downlink": downlink}], train={"participation": 0.3}))
+    app, n, here = client_app(flower_loader(setup, tmp_path)), setup.problem.clients, Settings(actors=0)
+    ours, theirs = (setup.strategy(0, b"run") for _ in range(2))
+    with RayGrid(n, batched=lambda block: setup.program(block, Memory(block)), settings=here) as grid:
+        batched = list(rounds(ours, grid, 10))
+    with RayGrid(n, app=app, settings=here) as grid:
+        assert list(rounds(theirs, grid, 10)) == batched
+        files = sorted(path.suffix for path in tmp_path.rglob("*") if path.is_file())
+        assert set(files) == {".model", ".state"}
+        theirs.retire(grid)
+    assert torch.equal(ours.downlink.w, theirs.downlink.w) and torch.allclose(ours.descent.x, theirs.descent.x)
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_call_takes_every_increment_once_and_clients_of_all_versions() -> None:
