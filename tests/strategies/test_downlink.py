@@ -153,7 +153,7 @@ down = pytest.mark.parametrize("downlink", ["topk:4", "randk:8", "powersgd:1"])
 def test_what_a_client_holds_is_the_servers_w_of_that_version(downlink: str, method: dict[str, Any]) -> None:
     setup = quadratic(downlink, method)
 
-    @settings(max_examples=8, deadline=None, phases=DRAWN)
+    @settings(max_examples=5, deadline=None, phases=DRAWN)
     @given(turns=schedules(), wipes=WIPES)
     def holds(turns: tuple[Turn, ...], wipes: tuple[set[int], ...]) -> None:
         with TemporaryDirectory() as folder:
@@ -185,7 +185,7 @@ def settled(strategy: CompressedStrategy, grid: FaultyGrid) -> None:
     assert strategy._last.participants == N
 
 
-@settings(max_examples=12, deadline=None, phases=DRAWN)
+@settings(max_examples=8, deadline=None, phases=DRAWN)
 @given(turns=schedules())
 def test_models_in_files_survive_a_restart_between_any_two_messages(turns: tuple[Turn, ...]) -> None:
     setup = quadratic("topk:4")
