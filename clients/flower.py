@@ -19,7 +19,8 @@ def client_app(load: Callable[[Context], Program]) -> ClientApp:
     def answer(message: Message, context: Context) -> Message:
         model = message.content.get(records.MODEL)
         x = None if model is None else records.unpack_model(message.content.array_records[records.MODEL])
-        got = load(context).answer(x, [identity(context)], [records.read_block(message)])[0]
+        told = [records.read_broadcast(message.content)]
+        got = load(context).answer(x, [identity(context)], [records.read_block(message)], told)[0]
         if isinstance(got, Refused):
             raise got
         return Message(records.reply(*got), reply_to=message)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from clients import METHODS, fused
 from clients.asked import Answer, Answers, Asked
+from clients.model import Told, at_hand
 from clients.outbox import Outbox
 from fl_ef21 import blocks, randomness, wire
 from fl_ef21.blocks import Array
@@ -52,12 +53,17 @@ class Program:
         """Compute there from now on; before any state is kept."""
         self.problem, self.device = on(self.problem, device), device
 
-    def answer(self, x: Tensor | None, clients: Sequence[int], packed: Sequence[bytes]) -> list[Answer]:
-        """Answers in the order of the instructions; all of them carry the same model x (d,) or none."""
+    def answer(
+        self, x: Tensor | None, clients: Sequence[int], packed: Sequence[bytes], told: Told = ()
+    ) -> list[Answer]:
+        """Answers in the order of the instructions; those that carry a model carry the same x (d,).
+
+        told: what each says of the model's version, nothing where models have none.
+        """
         answers = Answers(len(packed))
         for turn in self._accept(clients, packed, answers).turns():
             for asked in turn.alike():
-                self._follow(x, asked, answers)
+                self._follow(x, told, asked, answers)
         return answers.all()
 
     def _accept(self, clients: Sequence[int], packed: Sequence[bytes], answers: Answers) -> Asked:
@@ -79,7 +85,7 @@ class Program:
             answers.refuse(asked[np.array([at])], why)
         return asked[np.setdiff1d(asked.at, list(refused))] if refused else asked
 
-    def _follow(self, x: Tensor | None, asked: Asked, answers: Answers) -> None:
+    def _follow(self, x: Tensor | None, told: Told, asked: Asked, answers: Answers) -> None:
         kind, experiment = asked.kind, asked.experiment
         if kind == Kind.HELLO:
             replies = asked.blocks.copy()
@@ -99,12 +105,11 @@ class Program:
         if len(ready) and kind == Kind.AUDIT:
             answers.say(ready, kind, wire.encode(whole(rows.read(rows.rows(ready.clients)).g)))
         elif len(ready) and kind == Kind.TRAIN:
-            self._train(plan, half, rows, x, ready, answers)
+            for w, those in at_hand(self.store, plan, self.problem.dim, x, told, ready, answers):
+                self._train(plan, half, rows, w, those, answers)
         self.store.close(experiment, rows)
 
-    def _train(self, plan: Plan, half: Any, rows: Rows, x: Tensor | None, asked: Asked, answers: Answers) -> None:
-        if x is None or x.shape != (self.problem.dim,) or x.dtype != plan.dtype:
-            return answers.refuse(asked, Refused("model", f"expected {plan.dtype} of shape ({self.problem.dim},)"))
+    def _train(self, plan: Plan, half: Any, rows: Rows, x: Tensor, asked: Asked, answers: Answers) -> None:
         outbox = Outbox()
         tiles = asked.tiles(self._size(plan), by_id=not self.problem.rowwise)
         for tile, after in zip(tiles, [*tiles[1:], None], strict=True):

@@ -30,6 +30,7 @@ class Kind(IntEnum):
     UPDATE = 16
     LACKS = 17  # the client has not what the server says it holds
     STALE = 18  # the instruction is older than one already followed
+    BEHIND = 19  # the client has no model that the increments it was sent start from
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class Plan:
       eta, gamma: weight of the new gradient and step size, per round.
       compressor: C, whose randomness is keyed by (seed, client, round).
       levels: where clients differ, their compressors, dealt in turn; `compressor` is the first. Else empty.
+      downlink: C of the way down, keyed by (seed, round); None sends the model itself.
       start: whether the first message is the first gradient, or the state starts at zero.
       seed, dtype: of the run; state and gradients are of this dtype.
     """
@@ -39,6 +40,7 @@ class Plan:
     seed: int
     dtype: torch.dtype
     levels: tuple[Compressor, ...] = ()
+    downlink: Compressor | None = None
 
     @property
     def compressors(self) -> tuple[Compressor, ...]:

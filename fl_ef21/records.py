@@ -1,21 +1,28 @@
 """Values <-> Flower records: the only spelling of record keys.
 
-An instruction is {"x": the model, "fl_ef21": {"block"}}; a reply is {"fl_ef21": {"block", "payload"}}.
+An instruction is {"x": the model, "fl_ef21": {"block"}}; a reply is {"fl_ef21": {"block", "payload"}}. Where the model
+is compressed on its way down there is also "w": {"point"}, or "w": {"point", "increments"} instead of "x".
 One flat array carries the model and one bytes entry the payload: per-layer arrays would pay up to 69 %
 in framing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from torch import Tensor
 
+from fl_ef21.broadcast import Broadcast
+from fl_ef21.commit import HASH, Point
 from fl_ef21.errors import Refused
 from fl_ef21.flower_stamp import values_of
 
 MODEL, PROTOCOL, BLOCK, PAYLOAD = "x", "fl_ef21", "block", "payload"
+VERSION, POINT, INCREMENTS = "w", "point", "increments"
 
 
 def pack_model(x: Tensor) -> ArrayRecord:
@@ -38,11 +45,40 @@ def model_bytes(record: ArrayRecord) -> int:
     return sum(len(array.data) for array in record.values())
 
 
-def instruction(model: ArrayRecord | None, block: bytes) -> RecordDict:
-    """What the server sends one client: a packed block; `model` is the same object for all."""
+def pack_broadcast(sent: Broadcast) -> ConfigRecord:
+    """Which version of the model, and what leads to it."""
+    record = ConfigRecord({POINT: sent.point.version.to_bytes(8, "little") + sent.point.chain})
+    if sent.increments:  # of an empty list Flower forgets what it is a list of
+        record[INCREMENTS] = list(sent.increments)
+    return record
+
+
+def read_broadcast(content: Mapping[str, Any]) -> Broadcast | None:
+    """What the records say of the model's version; None where they say nothing. Raises: Refused("model")."""
+    record = content.get(VERSION)
+    if record is None:
+        return None
+    point, sent = (record.get(key) for key in (POINT, INCREMENTS)) if isinstance(record, ConfigRecord) else (None, None)
+    if not isinstance(point, bytes) or len(point) != 8 + HASH:
+        raise Refused("model", f"the message carries no {VERSION}.{POINT}")
+    increments = tuple(one for one in sent if isinstance(one, bytes)) if isinstance(sent, list) else ()
+    whole = MODEL in content
+    return Broadcast(Point(int.from_bytes(point[:8], "little"), point[8:]), None if whole else increments)
+
+
+def version(content: Mapping[str, Any]) -> Any:
+    """A key that messages with one and the same model have in common."""
+    record = content.get(VERSION)
+    return record.get(POINT) if isinstance(record, ConfigRecord) else id(content.get(MODEL))
+
+
+def instruction(model: ArrayRecord | None, block: bytes, version: ConfigRecord | None = None) -> RecordDict:
+    """What the server sends one client: a packed block; `model` and `version` are the same objects for many."""
     records = RecordDict({PROTOCOL: ConfigRecord({BLOCK: block})})
     if model is not None:
         records[MODEL] = model
+    if version is not None:
+        records[VERSION] = version
     return records
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import tempfile
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import load, save
+from torch import Tensor
 
+from fl_ef21 import files
 from fl_ef21.blocks import words
-from fl_ef21.errors import Refused
+from fl_ef21.copies import Copies, CopiesInFiles, Models
 from fl_ef21.state import Rows
 from fl_ef21.tiers import Place
 
@@ -31,6 +28,10 @@ class Store(Protocol):
         """Keep what has changed."""
         ...
 
+    def models(self, experiment: bytes) -> Models:
+        """What the clients hold of the model, where it comes to them in increments."""
+        ...
+
     def forget(self, experiment: bytes, clients: range) -> None:
         """The experiment is over for these clients."""
         ...
@@ -44,6 +45,7 @@ class Memory:
     ) -> None:
         self.clients, self.place, self.momentum = clients, place or Place("device", device), momentum
         self._rows: dict[bytes, Rows] = {}
+        self._models: dict[bytes, Copies] = {}
 
     def open(self, experiment: bytes, state: type[Any], clients: range, dim: int, dtype: torch.dtype) -> Rows:
         """Raises: Refused("state") where there is no room."""
@@ -55,13 +57,17 @@ class Memory:
     def close(self, experiment: bytes, rows: Rows) -> None:
         pass
 
+    def models(self, experiment: bytes) -> Copies:
+        return self._models.setdefault(experiment, Copies(self.clients))
+
     def forget(self, experiment: bytes, clients: range) -> None:
+        self._models.pop(experiment, None)
         if experiment in self._rows:
             self._rows.pop(experiment).tier.close()
 
 
 class Files:
-    """One atomically replaced file per client and experiment: a digest, then a safetensors body."""
+    """One atomically replaced file per client and experiment, another with the model if that comes in increments."""
 
     def __init__(self, folder: Path, momentum: torch.dtype | None = None) -> None:
         self.folder, self.momentum = folder, momentum
@@ -80,19 +86,22 @@ class Files:
 
     def close(self, experiment: bytes, rows: Rows) -> None:
         for row, client in enumerate(rows.clients):
-            path = self.path(experiment, client)
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _replace(path, _image(rows, row))
+            files.write(self.path(experiment, client), *_image(rows, row))
+
+    def models(self, experiment: bytes) -> CopiesInFiles:
+        return CopiesInFiles(lambda client: self.path(experiment, client).with_suffix(".model"))
 
     def forget(self, experiment: bytes, clients: range) -> None:
         for client in clients:
-            self.path(experiment, client).unlink(missing_ok=True)
+            path = self.path(experiment, client)
+            path.unlink(missing_ok=True)
+            path.with_suffix(".model").unlink(missing_ok=True)
         folder = self.folder / experiment.hex()
         if folder.exists() and not any(folder.iterdir()):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _image(rows: Rows, row: int) -> bytes:
+def _image(rows: Rows, row: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
     point, staged = rows.points[row], rows.staged[row]
     note = {
         "current": int(rows.current[row]),
@@ -103,28 +112,14 @@ def _image(rows: Rows, row: int) -> bytes:
     tensors = {name: slot[:, row].contiguous() for name, slot in rows.slots.items()}
     if not tensors:
         tensors = {"nothing": torch.zeros(1)}
-    body = save(tensors, metadata={"note": json.dumps(note)})
-    return blake2b(body, digest_size=16).digest() + body
+    return tensors, note
 
 
 def _restore(rows: Rows, row: int, path: Path) -> None:
-    data = path.read_bytes()
-    body = data[16:]
-    if blake2b(body, digest_size=16).digest() != data[:16]:
-        raise Refused("state", f"{path} is damaged: its digest does not match")
-    header = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])
-    note = json.loads(header["__metadata__"]["note"])
-    tensors = load(body)
+    tensors, note = files.read(path)
     for name, slot in rows.slots.items():
         slot[:, row] = tensors[name]
     rows.current[row], rows.seen[row] = note["current"], note["seen"]
     for points, told in ((rows.points, note["point"]), (rows.staged, note["staged"])):
         if told is not None:
             points.put(np.array([row]), np.array([told[0]]), words(bytes.fromhex(told[1])))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}")
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-    os.replace(name, path)

@@ -39,6 +39,8 @@ ENTRY = 48  # bytes of the driver for every entry of a sparse message, likewise
 OUTGOING = 3  # copies of a message in an actor: computed, joined, encoded
 ARRAYS = 8  # of a tile's size that exist at once while it is computed
 SERVER = 12  # float64 vectors of the server: model, g, optimizer, sums, gradients at evaluations
+HELD = 4  # vectors of a shard whose model comes in increments: w before and after one, the increments, one decoded
+SHIFTED = 5  # of its server: w before and after, x - w, the increment decoded, the log of increments
 RESERVE = 0.05  # of what is free that is left free
 CUDA = 1024 * MiB  # of a GPU for each actor's context; not measured
 
@@ -174,8 +176,13 @@ def _besides(setup: Setup, where: str) -> dict[str, int]:
         "actors": actors * ACTOR + (RAY if actors else 0),
         "tiles": max(1, actors) * (0 if on_gpu else ARRAYS * setup.tile * d * width + OUTGOING * outgoing),
         "messages": max(asked, dense) * ASKED + message,
-        "model": SERVER * 8 * d + 2 * (actors + 1) * d * width,
+        "model": SERVER * 8 * d + (2 * (actors + 1) + _copies(setup, actors)) * d * width,
     }  # fmt: skip
+
+
+def _copies(setup: Setup, actors: int) -> int:
+    """Vectors that a compressed downlink adds: a shard's w, one for however many clients, and the server's."""
+    return HELD * max(1, actors) + SHIFTED if any(plan.downlink is not None for plan in setup.plans) else 0
 
 
 def _asked(setup: Setup) -> int:

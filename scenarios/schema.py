@@ -174,6 +174,7 @@ class Method(Section):
     contractive: Switch | None = None
     values: Literal["exact", "bfloat16", "float16", "int8", "int4", "sign", "natural", "qsgd"] | None = None
     scale_block: Count | None = None
+    downlink: Text | None = None
     optimizer: Text = "sgd"
     optimizer_args: dict[str, Any] = Field(default_factory=dict)
     label: Annotated[str, Field(strict=True)] = ""
@@ -184,6 +185,14 @@ class Method(Section):
         if name not in COMPRESSORS:
             raise ValueError(unknown(name, COMPRESSORS))
         return name
+
+    @field_validator("downlink")
+    @classmethod
+    def _known_downlink(cls, text: str | None) -> str | None:
+        name = (text or "identity").partition(":")[0]
+        if name not in COMPRESSORS:
+            raise ValueError(f"{name!r} {unknown(name, COMPRESSORS)}")
+        return text
 
     @field_validator("eta")
     @classmethod

@@ -14,6 +14,7 @@ from clients import METHODS
 from clients.program import Program
 from fl_ef21 import data, partition, problems
 from fl_ef21.compressors.levels import make_levels
+from fl_ef21.compressors.short import named
 from fl_ef21.data import Dataset
 from fl_ef21.engine import Settings
 from fl_ef21.engine.pool import split
@@ -25,7 +26,7 @@ from fl_ef21.provenance import agreed
 from fl_ef21.schedule import Schedule
 from fl_ef21.store import Store
 from fl_ef21.threads import computing_with
-from fl_ef21.types import Problem
+from fl_ef21.types import Compressor, Problem
 from scenarios.loading import to_toml
 from scenarios.schema import Engine, Method, Scenario
 from strategies.descent import Descent
@@ -183,8 +184,24 @@ def _plan(scenario: Scenario, number: int, method: Method, problem: Problem) -> 
     return Plan(
         label=method.label, method=method.name, eta=_schedule(method.eta), gamma=_schedule(method.gamma),
         compressor=levels[0], start=scenario.train.start, seed=scenario.seed, dtype=DTYPES[scenario.train.dtype],
-        levels=levels if len(levels) > 1 else (),
+        levels=levels if len(levels) > 1 else (), downlink=_downlink(number, method.downlink, problem),
     )  # fmt: skip
+
+
+def _downlink(number: int, text: str | None, problem: Problem) -> Compressor | None:
+    """The compressor of the model's way down. Raises: InputError."""
+    if text is None:
+        return None
+    field = f"method[{number}].downlink"
+    try:
+        C = named(text, dim=problem.dim, shapes=problem.shapes)
+    except InputError as error:
+        where = field if error.field == "compressor" else f"{field}.{error.field}"
+        raise InputError(where, error.value, error.advice) from error
+    if not C.contractive:
+        advice = 'must contract, so that what is left out of the model gets smaller: such as "topk:0.05" or "sign"'
+        raise InputError(field, text, advice)
+    return C
 
 
 def _schedule(given: Any) -> Schedule:

@@ -58,6 +58,7 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
         "label": label,
         "name": plan.method,
         "compressor": _names(plan.compressors),
+        "downlink": repr(plan.downlink) if plan.downlink is not None else None,
         "gamma": str(plan.gamma),
         "eta": str(plan.eta),
         "status": outcome.status,

@@ -28,10 +28,13 @@ from fl_ef21.threads import computing_with
 from fl_ef21.types import ClientHalf
 from strategies import SERVERS
 from strategies.descent import Descent, Shapes
+from strategies.downlink import WHOLE, bases, downlink_of
 from strategies.flower_replies import Heard, read, said
 from strategies.ledger import Ledger
 
 TOGETHER = 1 << 28  # bytes of decoded float64 values that are in memory at once
+Carried = tuple[ArrayRecord | None, ConfigRecord | None]  # the model, and its version
+NOTHING: Mapping[int, Carried] = {WHOLE: (None, None)}
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class CompressedStrategy(Strategy):
         self.nodes: dict[int, int] = {}
         self._specs = self._expect()
         self._last = Round(0, 0, 0, {}, "", 0, 0)
+        whole = records.model_bytes(records.pack_model(self.descent.x))
+        self.downlink = downlink_of(plan, self.descent.x, self.clients, whole, experiment)
 
     def _expect(self) -> tuple[wire.Spec, wire.Spec]:
         """What a first and any other message must look like."""
@@ -110,13 +115,25 @@ class CompressedStrategy(Strategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterator[Message]:
-        """One message per invited client, all with the same model record, made as they are sent."""
+        """One message per invited client, made as they are sent: with the same model record, or with what is new."""
         if not self.nodes:
             self.enrol(grid)
         self.ledger.close()
         invited = self.invite(server_round)
-        self._sent = (len(invited), records.model_bytes(arrays) * len(invited))
-        return self._messages(Kind.TRAIN, invited, server_round, arrays)
+        self._sent = self.downlink.send(invited)
+        return self._messages(Kind.TRAIN, invited, server_round, self._carried(arrays), self._sent.base)
+
+    def _carried(self, arrays: ArrayRecord) -> dict[int, Carried]:
+        """The records that go to the clients of each base."""
+        carried = dict[int, Carried]()
+        for base in bases(self._sent):
+            sent = self.downlink.broadcast(base)
+            if sent is None:
+                carried[base] = arrays, None
+            else:
+                model = records.pack_model(self.downlink.w) if sent.increments is None else None
+                carried[base] = model, records.pack_broadcast(sent)
+        return carried
 
     def invite(self, round: int) -> Array:
         """Who is asked: everybody for first gradients at x0, else a sample that depends on (seed, round)."""
@@ -132,15 +149,16 @@ class CompressedStrategy(Strategy):
         with computing_with(1):
             c, used, bad = self._sum(heard)
         refused += bad
+        self.downlink.confirm(heard.clients)
         if len(used):
             self.server = self.plan.half(SERVERS[self.half.server], server_round)
             self.state = self.server.step(self.state, c)
-            self.descent.step(self.state.g, self.plan.gamma(server_round))
+            self.downlink.advance(self.descent.step(self.state.g, self.plan.gamma(server_round)), server_round)
             self.ledger.commit(used.clients, used.payloads)
-        invited, down = self._sent
         up = sum(len(payload) for payload in heard.payloads)
         reasons, first = Counter(one.reason for one in refused), str(refused[0]) if refused else ""
-        self._last = Round(server_round, invited, len(used), dict(reasons), first, up, down)
+        down = self._sent.total
+        self._last = Round(server_round, len(self._sent), len(used), dict(reasons), first, up, down)
         metrics = MetricRecord({"participants": len(used), "refused": len(refused), "uplink-bytes": up})
         return records.pack_model(self.descent.x), metrics
 
@@ -156,6 +174,8 @@ class CompressedStrategy(Strategy):
             packed.append(block)
             payloads.append(payload)
         answers, unasked = self.ledger.accept(packed)
+        lost = [at for at, why in unasked.items() if why.reason in ("lacks", "behind")]
+        self.downlink.forget(answers["client"][lost].astype(np.int64))
         good = np.setdiff1d(np.arange(len(packed)), list(unasked))
         good = good[np.argsort(answers["client"][good], kind="stable")]
         clients, version = (answers[name][good].astype(np.int64) for name in ("client", "version"))
@@ -163,7 +183,7 @@ class CompressedStrategy(Strategy):
 
     def _sum(self, heard: Heard) -> tuple[Tensor, Heard, list[Refused]]:
         """sum_i w_i c_i (d,) float64, the messages in it, and why others are not."""
-        scale = 1.0 if self.server.remembers else self.clients / max(1, self._sent[0])
+        scale = 1.0 if self.server.remembers else self.clients / max(1, len(self._sent))
         total = torch.zeros(self.dim, dtype=torch.float64)
         begins = self.half.dense_start and self.plan.start == "gradient"
         starting = heard.version == 0 if begins else np.zeros(len(heard), bool)
@@ -213,7 +233,7 @@ class CompressedStrategy(Strategy):
             return None
         total = torch.zeros(self.dim, dtype=torch.float64)
         for clients in _groups(np.arange(self.clients), self.dim):
-            messages = self._messages(Kind.AUDIT, clients, self._last.number, None)
+            messages = self._messages(Kind.AUDIT, clients, self._last.number)
             heard, _ = self._open(grid.send_and_receive(messages, timeout=600))
             if len(heard) < len(clients):
                 return None
@@ -227,16 +247,23 @@ class CompressedStrategy(Strategy):
     def retire(self, grid: Grid) -> None:
         """Let the clients forget this run."""
         if self.nodes:
-            messages = self._messages(Kind.RETIRE, np.array(sorted(self.nodes)), self._last.number, None)
+            messages = self._messages(Kind.RETIRE, np.array(sorted(self.nodes)), self._last.number)
             list(grid.send_and_receive(messages, timeout=60))
 
-    def _messages(self, kind: Kind, clients: Array, round: int, arrays: ArrayRecord | None) -> Iterator[Message]:
-        """One instruction a client, made as they are taken."""
+    def _messages(
+        self, kind: Kind, clients: Array, round: int,
+        carried: Mapping[int, Carried] = NOTHING, base: Array | None = None,
+    ) -> Iterator[Message]:  # fmt: skip
+        """One instruction a client, made as they are taken. `carried`: the records for each base; base (m,)."""
         packed = self.ledger.instruct(kind, clients, round)
         category = "train" if kind == Kind.TRAIN else "query"
-        pattern = Message(records.instruction(arrays, packed[0]), 1, category, group_id=str(round))
-        stamp, nodes = Stamp(pattern, records.PROTOCOL), self.nodes
-        return (stamp.to(nodes[i], {records.BLOCK: block}) for i, block in zip(clients.tolist(), packed, strict=True))
+        stamps = dict[int, Stamp]()
+        for one, (model, version) in carried.items():
+            content = records.instruction(model, packed[0], version)
+            stamps[one] = Stamp(Message(content, 1, category, group_id=str(round)), records.PROTOCOL)
+        which = [WHOLE] * len(clients) if base is None else base.tolist()
+        told = zip(clients.tolist(), which, packed, strict=True)
+        return (stamps[one].to(self.nodes[i], {records.BLOCK: block}) for i, one, block in told)
 
     def _hello(self, nodes: Sequence[int]) -> Iterator[Message]:
         hello = self.ledger.hello()

@@ -49,8 +49,8 @@ class Ledger:
     def accept(self, packed: Sequence[bytes]) -> tuple[Array, dict[int, Refused]]:
         """The blocks (n,) of replies, and which do not answer what is open; an instruction has one answer.
 
-        Refusals are "block" for what is no block, "stale" for a late, repeated or foreign reply, and "lacks" where
-        the client has not the state the server believes in.
+        Refusals are "block" for what is no block, "stale" for a late, repeated or foreign reply, "lacks" where the
+        client has not the state the server believes in, and "behind" where it has not the model.
         """
         replies, refused = blocks.parse(packed)
         known = replies["client"] < len(self._open)
@@ -75,8 +75,9 @@ class Ledger:
         right = replies == blocks.answered(asked, kind)
         for at in first[~right[first]].tolist():
             client, said = int(replies["client"][at]), int(replies["kind"][at])
-            if said in (Kind.LACKS, Kind.STALE):
-                told = f"client {client} holds version {replies['version'][at]}"
+            if said in (Kind.LACKS, Kind.STALE, Kind.BEHIND):
+                what = "no such model" if said == Kind.BEHIND else f"version {replies['version'][at]}"
+                told = f"client {client} holds {what}"
                 refused[at] = Refused(Kind(said).name.lower(), told)
             else:
                 refused[at] = Refused("stale", f"client {client} computed from another state")

@@ -153,9 +153,8 @@ class FaultyGrid:
         program.problem = Troubled(program.problem, trouble)  # type: ignore[assignment]
         model: Any = message.content.get(records.MODEL)
         try:
-            got = program.answer(
-                None if model is None else records.unpack_model(model), [client], [records.read_block(message)]
-            )[0]
+            x, told = None if model is None else records.unpack_model(model), records.read_broadcast(message.content)
+            got = program.answer(x, [client], [records.read_block(message)], [told])[0]
         except RuntimeError as error:
             return error_reply(message, CLIENT_RAISED, str(error))
         if isinstance(got, Refused):
@@ -182,8 +181,8 @@ def _damage(message: Message, reply: Message, fault: Fault) -> tuple[Message, st
             at = 8 * (HEAD.itemsize - 1) + 7
         payload = _flipped(payload, at)
     else:
-        model: Any = message.content[records.MODEL]
-        nan = np.array(np.nan, dtype=model[records.MODEL].dtype).tobytes()
+        model: Any = message.content.get(records.MODEL)
+        nan = np.array(np.nan, dtype="float32" if model is None else model[records.MODEL].dtype).tobytes()
         payload, reason = sealed(payload[: -CRC - len(nan)] + nan), "values"
     return Message(records.reply(block, payload), reply_to=message), reason
 

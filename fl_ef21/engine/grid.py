@@ -13,6 +13,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from fl_ef21 import records
+from fl_ef21.broadcast import Broadcast
 from fl_ef21.engine import ordinary
 from fl_ef21.engine.pool import Build, Costs, Settings, ShardLost, open_pool
 from fl_ef21.errors import Refused
@@ -34,7 +35,7 @@ class _Group(NamedTuple):
     """Messages that one call can take."""
 
     shard: int
-    model: int  # id of the model's record, 0 without one
+    model: Any  # what messages with one model have in common, 0 without one
     batched: bool
 
 
@@ -137,20 +138,40 @@ class RayGrid(Grid):
             raise ValueError(f"there is no node {client + 1}; nodes are 1 to {self.clients}")
         content = records_of(message)
         batched = self._has_batched and records.PROTOCOL in content
-        model = id(content.get(records.MODEL)) if batched else 0
+        model = records.version(content) if batched else 0
         return _Group(self._pool.home[client], model, batched)
 
     def _submit(self, group: _Group, members: list[Message], shared: dict[Any, Any]) -> None:
         if group.batched:
             clients = [node_of(message) - 1 for message in members]
-            model = records_of(members[0]).get(records.MODEL)
-            if isinstance(model, ArrayRecord) and group.model not in shared:
-                shared[group.model] = self._pool.share(records.unpack_model(model).numpy())
+            x, told = self._models(group, members, shared)
             blocks = [records.read_block(message) for message in members]
-            handle = self._pool.submit(group.shard, "answer", shared.get(group.model), clients, blocks)
+            handle = self._pool.submit(group.shard, "answer", x, clients, blocks, told)
             self._pending.append((handle, members, True))
         else:
             self._pending += ordinary.submit(self._pool, group.shard, members, shared)
+
+    def _models(
+        self, group: _Group, members: list[Message], shared: dict[Any, Any]
+    ) -> tuple[Any, list[Broadcast | None]]:
+        """The model that members of one call carry, shared once, and what each says of its version.
+
+        Members that are told the same have the same object, which travels once.
+        """
+        x, read, told = None, dict[int, Broadcast | None](), list[Broadcast | None]()
+        versions = records.VERSION in records_of(members[0])  # all members of a group have one, or none
+        for message in members if versions else members[:1]:
+            content = records_of(message)
+            record = content.get(records.VERSION)
+            if id(record) not in read:
+                read[id(record)] = records.read_broadcast(content)
+                model = content.get(records.MODEL)
+                if isinstance(model, ArrayRecord):
+                    if group.model not in shared:
+                        shared[group.model] = self._pool.share(records.unpack_model(model).numpy())
+                    x = shared[group.model]
+            told.append(read[id(record)])
+        return x, told if versions else []
 
     def _collect(self, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout

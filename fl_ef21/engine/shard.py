@@ -15,6 +15,7 @@ from flwr.app import Context
 from flwr.clientapp import ClientApp
 from torch import Tensor
 
+from fl_ef21.broadcast import Broadcast
 from fl_ef21.engine import memory, ordinary
 from fl_ef21.engine.residents import Residents
 from fl_ef21.errors import Refused
@@ -26,9 +27,9 @@ class Batched(Protocol):
     """A ClientApp's batched form: what it would answer, for many clients at once."""
 
     def answer(
-        self, x: Tensor | None, clients: Sequence[int], blocks: Sequence[bytes]
+        self, x: Tensor | None, clients: Sequence[int], blocks: Sequence[bytes], told: Sequence[Broadcast | None]
     ) -> list[tuple[bytes, bytes] | Refused]:
-        """One answer an instruction; `x` (d,) is the model they all carry."""
+        """One answer an instruction; `x` (d,) is the model they carry, `told` what each says of its version."""
         ...
 
     def to(self, device: str) -> None:
@@ -60,17 +61,17 @@ class Shard:
         return memory.room() if self.gpus else None
 
     def answer(
-        self, x: Any | None, clients: Sequence[int], blocks: Sequence[bytes]
+        self, x: Any | None, clients: Sequence[int], blocks: Sequence[bytes], told: Sequence[Broadcast | None]
     ) -> list[tuple[bytes, bytes] | Refused]:
         """The batched form's answers; x is a NumPy vector or None. A client that raises is an answer too."""
         assert self.batched is not None
         model = None if x is None else torch.from_numpy(x.copy())
         try:
             with computing_with(self.threads):
-                return self.batched.answer(model, clients, blocks)
+                return self.batched.answer(model, clients, blocks, told)
         except Exception as error:  # a user's model may raise anything
-            told = Refused("client raised", _tell(error))
-            return [told for _ in blocks]
+            why = Refused("client raised", _tell(error))
+            return [why for _ in blocks]
 
     def call(self, messages: Sequence[ordinary.Packed], *models: ordinary.Parts) -> list[ordinary.Packed]:
         """Replies of an ordinary ClientApp, one client after another, each with its resident context."""

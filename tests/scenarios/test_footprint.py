@@ -50,6 +50,18 @@ def test_bfloat16_halves_momenta_and_nothing_else() -> None:
     assert footprint.measure(setup(method=[ALL_METHODS[2]], train=train), 20 * GiB).state.bytes == 12 * 2 * 650 * 4
 
 
+@pytest.mark.parametrize("clients", [200, 400])
+def test_a_model_in_increments_takes_vectors_of_the_shards_and_the_server_but_none_of_a_client(clients: int) -> None:
+    partition = {"clients": clients, "scheme": "iid"}
+    plain, down = (
+        footprint.measure(large(partition=partition, method=[ALL_METHODS[4] | {"downlink": word}]), 20 * GiB)
+        for word in (None, "topk:0.01")
+    )
+    vectors = footprint.HELD + footprint.SHIFTED
+    assert down.items["model"] - plain.items["model"] == vectors * 20_000 * 4
+    assert down.items["client state"] == plain.items["client state"]
+
+
 def test_the_sum_is_told_before_training_and_kept_in_the_summary() -> None:
     heard: list[str] = []
 
