@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clients import METHODS, fused
+from clients import METHODS, fused, shadow
 from clients.asked import Answer, Answers, Asked
 from clients.outbox import Outbox
 from fl_ef21 import blocks, randomness, wire
@@ -100,6 +100,9 @@ class Program:
             answers.say(ready, kind, wire.encode(whole(rows.read(rows.rows(ready.clients)).g)))
         elif len(ready) and kind == Kind.TRAIN:
             self._train(plan, half, rows, x, ready, answers)
+        elif len(ready) and kind == Kind.SHADOW:
+            for tile in ready.tiles(self.tile, by_id=not self.problem.rowwise):
+                shadow.answer(self.problem, plan, half, rows, x, tile, answers)
         self.store.close(experiment, rows)
 
     def _train(self, plan: Plan, half: Any, rows: Rows, x: Tensor | None, asked: Asked, answers: Answers) -> None:

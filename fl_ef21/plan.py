@@ -11,6 +11,7 @@ from torch import Tensor
 from fl_ef21.blocks import Array
 from fl_ef21.messages import Compressed, arrange
 from fl_ef21.schedule import Schedule
+from fl_ef21.shadow import Shadow
 from fl_ef21.types import Compressor
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ class Plan:
       eta, gamma: weight of the new gradient and step size, per round.
       compressor: C, whose randomness is keyed by (seed, client, round).
       levels: where clients differ, their compressors, dealt in turn; `compressor` is the first. Else empty.
+      shadows: compressors that only look on.
       start: whether the first message is the first gradient, or the state starts at zero.
       seed, dtype: of the run; state and gradients are of this dtype.
     """
@@ -39,6 +41,7 @@ class Plan:
     seed: int
     dtype: torch.dtype
     levels: tuple[Compressor, ...] = ()
+    shadows: tuple[Shadow, ...] = ()
 
     @property
     def compressors(self) -> tuple[Compressor, ...]:

@@ -13,6 +13,7 @@ import torch
 from clients import METHODS
 from clients.program import Program
 from fl_ef21 import data, partition, problems
+from fl_ef21.compressors import short
 from fl_ef21.compressors.levels import make_levels
 from fl_ef21.data import Dataset
 from fl_ef21.engine import Settings
@@ -23,6 +24,7 @@ from fl_ef21.plan import Plan
 from fl_ef21.problems.choosing import Choice, choose
 from fl_ef21.provenance import agreed
 from fl_ef21.schedule import Schedule
+from fl_ef21.shadow import Shadow
 from fl_ef21.store import Store
 from fl_ef21.threads import computing_with
 from fl_ef21.types import Problem
@@ -182,8 +184,20 @@ def _plan(scenario: Scenario, number: int, method: Method, problem: Problem) -> 
     return Plan(
         label=method.label, method=method.name, eta=_schedule(method.eta), gamma=_schedule(method.gamma),
         compressor=levels[0], start=scenario.train.start, seed=scenario.seed, dtype=DTYPES[scenario.train.dtype],
-        levels=levels if len(levels) > 1 else (),
+        levels=levels if len(levels) > 1 else (), shadows=_shadows(scenario, problem),
     )  # fmt: skip
+
+
+def _shadows(scenario: Scenario, problem: Problem) -> tuple[Shadow, ...]:
+    made = []
+    for i, word in enumerate(scenario.shadow):
+        try:
+            made.append(Shadow(word, short.named(word, dim=problem.dim, shapes=problem.shapes)))
+        except InputError as error:
+            option = error.field != "compressor"
+            said = "" if not option else error.field + (" " if error.value is None else f" = {error.value!r}: ")
+            raise InputError(f"shadow[{i}]", word, said + error.advice) from error
+    return tuple(made)
 
 
 def _schedule(given: Any) -> Schedule:
