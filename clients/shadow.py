@@ -30,7 +30,9 @@ def answer(
     if half.dense_start and plan.start == "gradient":
         sound &= rows.points.version[at] > 0
     if sound.any():
-        answers.say(tile[sound], Kind.SHADOW, _figures(plan, half, rows, at[sound], q[torch.from_numpy(sound)], tile[sound]))
+        answers.say(
+            tile[sound], Kind.SHADOW, _figures(plan, half, rows, at[sound], q[torch.from_numpy(sound)], tile[sound])
+        )
     if not sound.all():
         answers.say(tile[~sound], Kind.SHADOW)
 

@@ -124,7 +124,7 @@ class Training:
         """Ask what shadow compressors would send in the round that comes, if it is one that will be evaluated."""
         scenario, strategy = self.setup.scenario, self.strategy
         due = round % scenario.evaluate.every == 0 or round == scenario.rounds
-        if not strategy.plan.shadows or not due or strategy.begins(round):
+        if not strategy.plan.shadows or not due or round > scenario.rounds or strategy.begins(round):
             return
         for seen in strategy.shadow(grid, round):
             keep({"method": self.label, "round": round, "shadow": seen.word} | seen.figures())
