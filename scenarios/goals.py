@@ -41,7 +41,7 @@ class Goal:
 
 def goal(entries: Sequence[Entry]) -> Goal | None:
     """None where no uncompressed method got through."""
-    finals = {}
+    finals: dict[int, float] = {}
     for i, entry in enumerate(entries):
         if entry.sound and entry.saving is not None and entry.saving <= SAVES:
             curve = smoothed(entry.rounds, "grad_norm_sq")
@@ -56,6 +56,8 @@ def goal(entries: Sequence[Entry]) -> Goal | None:
 
 def section_body(entries: Sequence[Entry]) -> str:
     """Figures and table, as HTML."""
+    if all(entry.rounds.empty for entry in entries):
+        return "<p>No round was evaluated.</p>"
     found = goal(entries)
     how = (
         f"A target counts as reached when the median of a method's last {SMOOTH} evaluations is at or below it; "
@@ -93,7 +95,7 @@ def _table(entries: Sequence[Entry], found: Goal) -> str:
 
 def curves(entry: Entry, points: int) -> dict[str, list[list[float]]]:
     """For each goal the levels a method reached and the bytes it had paid, fit to be drawn and at most `points`."""
-    drawn = {}
+    drawn: dict[str, list[list[float]]] = {}
     for key, *_ in _GOALS:
         found = frontier(entry.rounds, key)
         last = len(found) - 1
