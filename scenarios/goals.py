@@ -77,11 +77,12 @@ def _table(entries: Sequence[Entry], found: Goal) -> str:
     least = min((v for v in paid if v is not None), default=None)
     head = (
         '<th scope="col" class="text">method</th><th scope="col" class="text">compressor</th>'
-        '<th scope="col">uplink</th><th scope="col">fewer bytes</th>'
+        '<th scope="col">rounds</th><th scope="col">uplink</th><th scope="col">fewer bytes</th>'
     )
     rows = [
         f'<tr><th scope="row">{sections.swatch(entry.style)}{e(entry.label)}</th>'
         f"<td class=text>{e(str(entry.method.get('compressor') or units.NONE))}</td>"
+        f"<td>{units.count(_round(entry, cost))}</td>"
         f"<td{' class=best' if cost is not None and cost == least else ''}>"
         f"{'not reached' if cost is None else units.size(cost)}</td>"
         f"<td>{units.times(units.ratio(found.paid, cost))}</td></tr>"
@@ -91,6 +92,11 @@ def _table(entries: Sequence[Entry], found: Goal) -> str:
         f"Uplink to a gradient norm of {units.short(found.norm, 3)}: {found.of.label}'s last, uncompressed, within 5 %"
     )
     return sections.scrolling_table(caption, head, rows)
+
+
+def _round(entry: Entry, paid: int | None) -> int | None:
+    """The round after which a method had paid so much."""
+    return None if paid is None else int(entry.rounds["round"][entry.rounds["uplink_bytes"] >= paid].iloc[0])
 
 
 def curves(entry: Entry, points: int) -> dict[str, list[list[float]]]:

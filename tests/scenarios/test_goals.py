@@ -55,7 +55,7 @@ def test_without_an_uncompressed_method_there_is_no_goal_but_curves(tmp_path: Pa
 def test_the_page_says_what_every_method_paid(tmp_path: Path) -> None:
     page = report(make(tmp_path))
     assert "sgdm's last, uncompressed, within 5 %" in page.text
-    assert "not reached" in page.text and "40×" in page.text
+    assert "not reached" in page.text and "30 300 kB 40×" in page.text
     levels, paid = page.data["methods"][1]["targets"]["train_loss"]
     assert levels == [2.0, 1.5, 1.0, 0.75] and paid == [0, 100_000, 200_000, 300_000]
 
