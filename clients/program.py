@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clients import METHODS, fused
+from clients import METHODS, fused, shadow
 from clients.asked import Answer, Answers, Asked
 from clients.model import Told, at_hand
 from clients.outbox import Outbox
@@ -107,6 +107,9 @@ class Program:
         elif len(ready) and kind == Kind.TRAIN:
             for w, those in at_hand(self.store, plan, self.problem.dim, x, told, ready, answers):
                 self._train(plan, half, rows, w, those, answers)
+        elif len(ready) and kind == Kind.SHADOW:
+            for tile in ready.tiles(self.tile, by_id=not self.problem.rowwise):
+                shadow.answer(self.problem, plan, half, rows, x, tile, answers)
         self.store.close(experiment, rows)
 
     def _train(self, plan: Plan, half: Any, rows: Rows, x: Tensor, asked: Asked, answers: Answers) -> None:

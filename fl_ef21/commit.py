@@ -27,6 +27,7 @@ class Kind(IntEnum):
     TRAIN = 2  # one step from the model sent along
     AUDIT = 3  # your g, to check that the server's is their sum
     RETIRE = 4  # the experiment is over: forget its state
+    SHADOW = 5  # figures of what other compressors would send next, from the model sent along; nothing is staged
     UPDATE = 16
     LACKS = 17  # the client has not what the server says it holds
     STALE = 18  # the instruction is older than one already followed

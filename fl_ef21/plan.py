@@ -11,6 +11,7 @@ from torch import Tensor
 from fl_ef21.blocks import Array
 from fl_ef21.messages import Compressed, arrange
 from fl_ef21.schedule import Schedule
+from fl_ef21.shadow import Shadow
 from fl_ef21.types import Compressor
 
 T = TypeVar("T")
@@ -27,6 +28,7 @@ class Plan:
       compressor: C, whose randomness is keyed by (seed, client, round).
       levels: where clients differ, their compressors, dealt in turn; `compressor` is the first. Else empty.
       downlink: C of the way down, keyed by (seed, round); None sends the model itself.
+      shadows: compressors that only look on.
       start: whether the first message is the first gradient, or the state starts at zero.
       seed, dtype: of the run; state and gradients are of this dtype.
     """
@@ -41,6 +43,7 @@ class Plan:
     dtype: torch.dtype
     levels: tuple[Compressor, ...] = ()
     downlink: Compressor | None = None
+    shadows: tuple[Shadow, ...] = ()
 
     @property
     def compressors(self) -> tuple[Compressor, ...]:

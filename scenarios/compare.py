@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fl_ef21.errors import InputError
-from scenarios import report, sections, units
+from scenarios import goals, report, sections, units
 from scenarios.figures import Labels, style
 from scenarios.page import document, save
 from scenarios.results import Result
@@ -42,6 +42,7 @@ def compare(folders: list[Path], out: Path) -> Path:
     parts = [
         report.curve_section(entries),
         report.section("final", "Final figures", sections.final_table(entries)),
+        report.section("goals", "Bytes to target", goals.section_body(entries)),
         report.section("targets", "What the same result cost", _target_table(entries)),
     ]
     if spreads:
@@ -61,7 +62,8 @@ def compare(folders: list[Path], out: Path) -> Path:
 
 def table(folders: list[Path]) -> DataFrame:
     """Final figures of all methods, one row each, and bytes_to_grad_norm_sq and bytes_to_train_loss: the
-    uplink at which each first was as low as the weakest ever was (NaN where it never was).
+    uplink at which each first was as low as the weakest ever was (NaN where it never was); and
+    bytes_to_uncompressed: to within 5 % of the final gradient norm of the uncompressed method.
 
     `attrs["targets"]` holds those two values. Raises: InputError where a folder is no run folder.
     """
@@ -78,6 +80,7 @@ def table(folders: list[Path]) -> DataFrame:
     for key, target in targets.items():
         paid = [bytes_to(entry.rounds, key, target) for entry in entries]
         whole[f"bytes_to_{key}"] = [float("nan") if v is None else float(v) for v in paid]
+    whole["bytes_to_uncompressed"] = goals.to_table(entries)
     whole = whole.infer_objects()
     whole.attrs["targets"] = targets
     return whole

@@ -8,18 +8,18 @@ from scenarios import units
 from scenarios.sections import Entry, card
 from scenarios.targets import bytes_to, weakest_best
 
-_SAVES = 1.05  # uncompressed messages have headers: only more than this is a saving
+SAVES = 1.05  # uncompressed messages have headers: only more than this is a saving
 
 
 def best_compressed(entries: Sequence[Entry]) -> Entry | None:
     """Of the methods that saved bytes and got through, that with the lowest final training loss."""
-    able = [m for m in entries if m.sound and (m.saving or 0) > _SAVES]
+    able = [m for m in entries if m.sound and (m.saving or 0) > SAVES]
     return min(able, key=_loss, default=None)
 
 
 def best_uncompressed(entries: Sequence[Entry]) -> Entry | None:
     """Of the methods that saved nothing and got through, that with the lowest final training loss."""
-    able = [m for m in entries if m.sound and m.saving is not None and m.saving <= _SAVES]
+    able = [m for m in entries if m.sound and m.saving is not None and m.saving <= SAVES]
     return min(able, key=_loss, default=None)
 
 

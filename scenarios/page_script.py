@@ -1,7 +1,9 @@
 """The page's script: draws every figure anew from what is chosen. Kept in Python because a Flower bundle
 carries no .js file."""
 
-SCRIPT = r"""
+from scenarios.page_plots import PLOTS
+
+_SCRIPT = r"""
 (() => {
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
@@ -109,9 +111,13 @@ function partition(box) {
   config("partition"));
 }
 
+/* PLOTS */
+
 function draw() {
   all("[data-y]").forEach(curves);
   all("[data-partition]").forEach(partition);
+  all("[data-goal]").forEach(goals);
+  all("[data-shadows]").forEach(shadows);
 }
 
 function legend(button, i) {
@@ -158,3 +164,5 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 draw();
 })();
 """
+
+SCRIPT = _SCRIPT.replace("/* PLOTS */", PLOTS)

@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from scenarios.folder import refuse_used
 
@@ -26,13 +26,23 @@ class Recorder:
         (folder / "scenario.toml").write_text(scenario)
         (folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
         self._rounds = (folder / "rounds.jsonl").open("w")
+        self._shadow: TextIO | None = None
 
     def row(self, row: dict[str, Any]) -> None:
         self._rounds.write(json.dumps(row, allow_nan=False) + "\n")
         self._rounds.flush()
 
+    def shadow(self, row: dict[str, Any]) -> None:
+        """A line of shadow.jsonl, which is there only where a scenario asks for it."""
+        if self._shadow is None:
+            self._shadow = (self.folder / "shadow.jsonl").open("w")
+        self._shadow.write(json.dumps(row, allow_nan=False) + "\n")
+        self._shadow.flush()
+
     def close(self, summary: dict[str, Any]) -> None:
         self._rounds.close()
+        if self._shadow is not None:
+            self._shadow.close()
         text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
         scratch = self.folder / ".summary.json"
         scratch.write_text(text)

@@ -8,7 +8,7 @@ from html import escape as e
 from pathlib import Path
 from typing import Any
 
-from scenarios import sections, units
+from scenarios import goals, sections, shadows, units
 from scenarios.figures import Labels, X, curves, labels
 from scenarios.headline import cards, lede
 from scenarios.page import document, save
@@ -31,13 +31,17 @@ def write(folder: Path) -> Path:
         f"{chips(result)}{sections.notices(warnings(result))}{cards(entries)}"
     )
     spread = [found] if (found := distribution(result)) else []
+    others = shadows.section_body(result, entries)
     body = (
         curve_section(entries)
+        + section("targets", "Bytes to target", goals.section_body(entries))
         + section("final", "Final figures", sections.final_table(entries))
+        + (section("shadows", "What others would have sent", others) if others else "")
         + (section("holders", "Who holds what", "".join(map(partition_figure, spread, range(1)))) if spread else "")
         + section("origin", "Where it comes from", origin(result))
     )
-    page = document(f"{name} · report", top, body, page_data([result], entries, spread))
+    data = page_data([result], entries, spread) | {"shadows": shadows.points(result, entries)}
+    page = document(f"{name} · report", top, body, data)
     return save(page, Path(folder) / "report.html")
 
 
@@ -177,6 +181,7 @@ def page_data(
             "style": asdict(entry.style),
             "final": plain(entry.method),
             "curves": curves(entry.rounds, points),
+            "targets": goals.curves(entry, points),
         }
         for entry in entries
     ]

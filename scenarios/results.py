@@ -28,6 +28,15 @@ COLUMNS = {
     "invariant_error": "float64",
     "wall_seconds": "float64",
 }
+SHADOW_COLUMNS = {
+    "method": "object",
+    "round": "int64",
+    "shadow": "object",
+    "alpha": "float64",
+    "clients": "int64",
+    "payload_bytes": "float64",
+    "kept_energy": "float64",
+}
 _FINAL = (
     *("name", "compressor", "gamma", "eta", "status", "reason", "rounds", "train_loss", "grad_norm_sq"),
     *("test_accuracy", "best_test_accuracy", "uplink_bytes", "dense_uplink_bytes", "downlink_bytes"),
@@ -46,6 +55,8 @@ class Result:
       summary: name, status, command, problem, partition and final figures of each method.
       environment: versions and machine.
       scenario: the resolved scenario, TOML.
+      shadow: one row per method, evaluated round and shadow compressor, columns SHADOW_COLUMNS; `shadow` is "own" for
+        the method's own compressor. Empty where the scenario asks for none.
     """
 
     folder: Path | None
@@ -53,6 +64,7 @@ class Result:
     summary: dict[str, Any]
     environment: dict[str, Any]
     scenario: str
+    shadow: DataFrame
 
     @classmethod
     def load(cls, folder: Path | str) -> Result:
@@ -73,7 +85,8 @@ class Result:
         )
         _check_methods(folder / "summary.json", summary)
         environment = folder / "environment.json"
-        return cls(folder, rounds, summary, _object(environment) if environment.is_file() else {}, scenario)
+        shadow = read_table(folder / "shadow.jsonl", SHADOW_COLUMNS, ["method", "round", "shadow"])
+        return cls(folder, rounds, summary, _object(environment) if environment.is_file() else {}, scenario, shadow)
 
     def detached(self) -> Result:
         """The same without its folder, for a run that leaves nothing on disk."""
@@ -115,18 +128,27 @@ def read_rounds(path: Path) -> DataFrame:
 
     Raises: InputError that names file and line.
     """
+    return read_table(path, COLUMNS, ["method", "round"])
+
+
+def read_table(path: Path, columns: dict[str, str], of: list[str]) -> DataFrame:
+    """Lines of JSON as a table of these columns; the last line for each value of the columns `of` counts. Empty where
+    there is no file.
+
+    Raises: InputError that names file and line.
+    """
     from pandas import DataFrame
 
-    text = _text(path)
+    text = _text(path) if path.is_file() else ""
     lines = text.split("\n")  # a whole file ends with a newline, so its last element is empty
-    rows = [_row(path, n, line) for n, line in enumerate(lines[:-1], 1) if line.strip()]
+    rows = [_row(path, n, line, columns) for n, line in enumerate(lines[:-1], 1) if line.strip()]
     with suppress(InputError):  # without a newline, the process was killed while it wrote this line
-        rows += [_row(path, len(lines), lines[-1])] if lines[-1].strip() else []
-    frame = DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
-    return frame.drop_duplicates(["method", "round"], keep="last", ignore_index=True)
+        rows += [_row(path, len(lines), lines[-1], columns)] if lines[-1].strip() else []
+    frame = DataFrame(rows, columns=list(columns)).astype(columns)
+    return frame.drop_duplicates(of, keep="last", ignore_index=True)
 
 
-def _row(path: Path, number: int, line: str) -> dict[str, Any]:
+def _row(path: Path, number: int, line: str, columns: dict[str, str]) -> dict[str, Any]:
     where = f"{path}:{number}"
     try:
         row = json.loads(line)
@@ -134,7 +156,7 @@ def _row(path: Path, number: int, line: str) -> dict[str, Any]:
         raise InputError(where, line[:60], "is not a line of JSON") from None
     if not isinstance(row, dict) or not isinstance(row.get("method"), str):
         raise InputError(where, line[:60], "must be an object with a method's label under `method`")
-    for key, kind in COLUMNS.items():
+    for key, kind in columns.items():
         if kind == "int64" and (not isinstance(row.get(key), int) or not 0 <= row[key] < 2**63):
             raise InputError(f"{where} {key}", row.get(key), "must be a whole number >= 0")
         if kind == "float64" and not isinstance(row.get(key), (int, float, type(None))):

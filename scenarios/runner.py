@@ -132,7 +132,9 @@ class Session:
         for number, label in enumerate(labels):
             training = Training(self.setup, number, self._nonce)
             try:
-                outcome = training.run(grid, self.interrupt, self.recorder.row, self._tell(number, label))
+                outcome = training.run(
+                    grid, self.interrupt, self.recorder.row, self._tell(number, label), self.recorder.shadow
+                )
             except Silence as silence:  # the clients never enrolled
                 outcome = Outcome("failed", str(silence), training.tally, training.rows)
             self.outcomes.append((label, outcome))

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from fl_ef21.errors import nearest
 from scenarios.labels import labelled
@@ -55,6 +55,14 @@ def finite(value: T) -> T:
 def unknown(name: str, known: Iterable[str], besides: str = "") -> str:
     """Plain words for a name that is not in a list."""
     return f"is not known; {nearest(name, list(known))}" + (f" {besides}" if besides else "")
+
+
+def compressor_word(word: str) -> str:
+    """The same, such as "topk:0.01". Raises: ValueError where what stands before the colon is no compressor."""
+    name = word.partition(":")[0]
+    if name not in COMPRESSORS:
+        raise ValueError(unknown(name, COMPRESSORS))
+    return word
 
 
 class Section(BaseModel):
@@ -265,6 +273,7 @@ class Scenario(Section):
     name: Text
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
     rounds: Count
+    shadow: list[Annotated[Text, AfterValidator(compressor_word)]] = Field(default_factory=list)
     data: Data = Data()
     partition: Partition = Partition()
     model: Model = Model()
@@ -291,6 +300,13 @@ class Scenario(Section):
         ]
         object.__setattr__(self, "method", told)
         return self
+
+    @field_validator("shadow")
+    @classmethod
+    def _shadows_differ(cls, words: list[str]) -> list[str]:
+        if twice := sorted({word for word in words if words.count(word) > 1}):
+            raise ValueError(f"{twice[0]!r} is there twice")
+        return words
 
 
 SECTIONS: dict[str, type[Section]] = {

@@ -13,8 +13,8 @@ import torch
 from clients import METHODS
 from clients.program import Program
 from fl_ef21 import data, partition, problems
+from fl_ef21.compressors import make, short
 from fl_ef21.compressors.levels import make_levels
-from fl_ef21.compressors.short import named
 from fl_ef21.data import Dataset
 from fl_ef21.engine import Settings
 from fl_ef21.engine.pool import split
@@ -24,11 +24,12 @@ from fl_ef21.plan import Plan
 from fl_ef21.problems.choosing import Choice, choose
 from fl_ef21.provenance import agreed
 from fl_ef21.schedule import Schedule
+from fl_ef21.shadow import Shadow
 from fl_ef21.store import Store
 from fl_ef21.threads import computing_with
 from fl_ef21.types import Compressor, Problem
 from scenarios.loading import to_toml
-from scenarios.schema import Engine, Method, Scenario
+from scenarios.schema import Engine, Method, Scenario, default_values
 from strategies.descent import Descent
 from strategies.flower import CompressedStrategy
 
@@ -184,24 +185,36 @@ def _plan(scenario: Scenario, number: int, method: Method, problem: Problem) -> 
     return Plan(
         label=method.label, method=method.name, eta=_schedule(method.eta), gamma=_schedule(method.gamma),
         compressor=levels[0], start=scenario.train.start, seed=scenario.seed, dtype=DTYPES[scenario.train.dtype],
-        levels=levels if len(levels) > 1 else (), downlink=_downlink(number, method.downlink, problem),
+        levels=levels if len(levels) > 1 else (), downlink=_downlink(scenario, number, problem),
+        shadows=tuple(_shadow(scenario, i, word, problem) for i, word in enumerate(scenario.shadow)),
     )  # fmt: skip
 
 
-def _downlink(number: int, text: str | None, problem: Problem) -> Compressor | None:
-    """The compressor of the model's way down. Raises: InputError."""
-    if text is None:
-        return None
-    field = f"method[{number}].downlink"
+def _named(scenario: Scenario, word: str, field: str, problem: Problem) -> Compressor:
+    """The compressor of a word, its values as a method's would be. Raises: InputError about `field`."""
     try:
-        C = named(text, dim=problem.dim, shapes=problem.shapes)
+        name, options = short.parse(word)
+        options.setdefault("values", default_values(name, scenario.train.dtype))
+        return make(name, dim=problem.dim, shapes=problem.shapes, **options)
     except InputError as error:
         where = field if error.field == "compressor" else f"{field}.{error.field}"
         raise InputError(where, error.value, error.advice) from error
+
+
+def _downlink(scenario: Scenario, number: int, problem: Problem) -> Compressor | None:
+    """The compressor of the model's way down. Raises: InputError."""
+    word, field = scenario.method[number].downlink, f"method[{number}].downlink"
+    if word is None:
+        return None
+    C = _named(scenario, word, field, problem)
     if not C.contractive:
         advice = 'must contract, so that what is left out of the model gets smaller: such as "topk:0.05" or "sign"'
-        raise InputError(field, text, advice)
+        raise InputError(field, word, advice)
     return C
+
+
+def _shadow(scenario: Scenario, i: int, word: str, problem: Problem) -> Shadow:
+    return Shadow(word, _named(scenario, word, f"shadow[{i}]", problem))
 
 
 def _schedule(given: Any) -> Schedule:

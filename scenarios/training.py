@@ -64,12 +64,15 @@ class Training:
         interrupt: Interrupt,
         keep: Callable[[Row], None],
         tell: Callable[[Tally, Row], None],
+        keep_shadow: Callable[[Row], None] = lambda row: None,
     ) -> Outcome:
-        """Train to the end; `keep` gets each evaluated row, `tell` is called after every round."""
+        """Train to the end; `keep` gets each evaluated row, `keep_shadow` what shadow compressors would have sent in
+        that round, `tell` is called after every round."""
         scenario = self.setup.scenario
         self.strategy.enrol(grid)
         if reason := self._evaluate(grid, 0, keep):
             return self._outcome("diverged", reason)
+        self._look(grid, 1, keep_shadow)
         began = time.perf_counter()
         try:
             for done in self.strategy.rounds(grid, scenario.rounds):
@@ -87,6 +90,7 @@ class Training:
                     if self.rows[-1]["round"] < done.number:
                         self._evaluate(grid, done.participants, keep)
                     return self._outcome("interrupted", f"stopped by the user after round {done.number}")
+                self._look(grid, done.number + 1, keep_shadow)
                 began = time.perf_counter()
         except Silence as silence:
             gone = set(self.tally.reasons) <= {"gradient", "value", "values"} and bool(self.tally.reasons)
@@ -115,6 +119,15 @@ class Training:
         self.rows.append(row)
         keep(row)
         return ""
+
+    def _look(self, grid: Grid, round: int, keep: Callable[[Row], None]) -> None:
+        """Ask what shadow compressors would send in the round that comes, if it is one that will be evaluated."""
+        scenario, strategy = self.setup.scenario, self.strategy
+        due = round % scenario.evaluate.every == 0 or round == scenario.rounds
+        if not strategy.plan.shadows or not due or round > scenario.rounds or strategy.begins(round):
+            return
+        for seen in strategy.shadow(grid, round):
+            keep({"method": self.label, "round": round, "shadow": seen.word} | seen.figures())
 
     def _cheap_rule(self) -> str:
         rule = self.setup.scenario.stop

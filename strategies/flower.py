@@ -24,6 +24,7 @@ from fl_ef21.errors import Refused
 from fl_ef21.flower_stamp import Stamp
 from fl_ef21.messages import whole
 from fl_ef21.plan import Plan
+from fl_ef21.shadow import Seen, means
 from fl_ef21.threads import computing_with
 from fl_ef21.types import ClientHalf
 from strategies import SERVERS
@@ -31,6 +32,7 @@ from strategies.descent import Descent, Shapes
 from strategies.downlink import WHOLE, bases, downlink_of
 from strategies.flower_replies import Heard, read, said
 from strategies.ledger import Ledger
+from strategies.shadow import watched, words
 
 TOGETHER = 1 << 28  # bytes of decoded float64 values that are in memory at once
 Carried = tuple[ArrayRecord | None, ConfigRecord | None]  # the model, and its version
@@ -137,11 +139,15 @@ class CompressedStrategy(Strategy):
 
     def invite(self, round: int) -> Array:
         """Who is asked: everybody for first gradients at x0, else a sample that depends on (seed, round)."""
-        if round == 1 and self.half.dense_start and self.plan.start == "gradient":
+        if self.begins(round):
             return np.arange(self.clients)
         m = max(1, round_half_up(self.participation * self.clients))
         key = randomness.key(self.plan.seed, "participation", round=round)
         return randomness.subset(self.clients, m, key).numpy()
+
+    def begins(self, round: int) -> bool:
+        """Whether everybody sends a first gradient in this round, with which no compressor has to do."""
+        return round == 1 and self.half.dense_start and self.plan.start == "gradient"
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord, MetricRecord]:
         """Refuse what cannot be used, add the rest into g in client order, step the model."""
@@ -243,6 +249,16 @@ class CompressedStrategy(Strategy):
             total += g.total(self.weights[torch.from_numpy(clients)])
         size = float(self.state.g.norm())
         return float((self.state.g - total).norm()) / (size if size > 0 else 1.0)
+
+    def shadow(self, grid: Grid, round: int) -> list[Seen]:
+        """What shadow compressors would send in this round, the next one, by a sample of those who will be asked.
+
+        Training knows nothing of it: nothing is staged, and no byte of it is counted.
+        """
+        clients = watched(self.plan.seed, self.invite(round), round)
+        messages = self._messages(Kind.SHADOW, clients, round, {WHOLE: (records.pack_model(self.downlink.w), None)})
+        heard, _ = self._open(grid.send_and_receive(messages, timeout=600))
+        return means(words(self.plan, self.dim), heard.payloads)
 
     def retire(self, grid: Grid) -> None:
         """Let the clients forget this run."""

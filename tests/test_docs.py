@@ -17,7 +17,7 @@ import scenarios
 from clients.ef21 import EF21SGDM
 from fl_ef21.types import ClientHalf
 from scenarios.loading import ScenarioError, gallery, load, parse
-from scenarios.results import COLUMNS, Result
+from scenarios.results import COLUMNS, SHADOW_COLUMNS, Result
 from scenarios.schema import COMPRESSORS, SECTIONS, Decay, Scenario
 from tests.small import ALL_METHODS, scenario
 
@@ -101,12 +101,18 @@ def test_the_mistakes_are_told_in_the_words_that_stand_there() -> None:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("docs") / "run"
-    scenarios.run(scenario(rounds=2), out=out)
+    scenarios.run(scenario(rounds=2, shadow=["sign"]), out=out)
     return out
 
 
 def test_the_run_folder_holds_the_files_that_stand_there(ran: Path) -> None:
     assert set(table(part("The run folder"), "file |")) == {path.name for path in ran.iterdir()}
+
+
+def test_every_key_of_a_shadow_stands_there(ran: Path) -> None:
+    told = list(table(part("The run folder"), "key of a shadow | unit |"))
+    lines = [json.loads(line) for line in (ran / "shadow.jsonl").read_text().splitlines()]
+    assert told == list(SHADOW_COLUMNS) and lines and all(list(line) == told for line in lines)
 
 
 def test_every_key_of_a_round_stands_there(ran: Path) -> None:

@@ -50,6 +50,16 @@ def test_what_diverged_sets_no_target(tmp_path: Path) -> None:
     assert found.loc["sgdm", "bytes_to_train_loss"] == 30 * DENSE
 
 
+def test_the_uncompressed_methods_gradient_norm_is_priced_across_runs(tmp_path: Path) -> None:
+    plain = make(tmp_path / "plain", [(rows("sgdm", [4.0, 2.0, 1.0, 1.0, 1.0]), {"compressor": "Identity()"})])
+    small = make(tmp_path / "small", [(rows("ef21", [4.0, 2.0, 1.0, 1.0, 1.0], saving=50), {})])
+    found = table([plain, small]).set_index("method")
+    assert found["bytes_to_uncompressed"].tolist() == [40 * DENSE, 40 * DENSE / 50]
+    assert math.isnan(table([small]).set_index("method").loc["ef21", "bytes_to_uncompressed"])
+    text = compare([plain, small], tmp_path / "out.html").read_text(encoding="utf-8")
+    assert "Bytes to target" in text and "50×" in text
+
+
 def test_labels_are_prefixed_only_where_two_runs_share_them(tmp_path: Path) -> None:
     a = make(tmp_path / "a", [(rows("both", [2.0, 1.0]), {}), (rows("mine", [2.0, 1.0]), {})], name="left")
     b = make(tmp_path / "b", [(rows("both", [2.0, 1.0]), {})], name="right")

@@ -8,7 +8,7 @@ import pytest
 
 from fl_ef21.errors import InputError
 from scenarios.results import COLUMNS, Result
-from scenarios.targets import bytes_to, weakest_best
+from scenarios.targets import SMOOTH, bytes_to, bytes_within, frontier, smoothed, weakest_best
 from tests.scenarios.run_folder import DENSE, make, rows
 
 
@@ -133,3 +133,17 @@ def test_bytes_to_a_target_are_those_of_the_first_row_that_reaches_it(tmp_path: 
     assert bytes_to(shallow, "train_loss", 2.5) == 20 * DENSE
     assert bytes_to(shallow, "train_loss", 1.0) is None
     assert weakest_best([], "train_loss") is None
+
+
+def test_one_lucky_dip_reaches_no_target(tmp_path: Path) -> None:
+    steady = [10.0] * SMOOTH + [1.0] + [10.0] * SMOOTH + [1.0] * (SMOOTH // 2 + 1)
+    run = Result.load(make(tmp_path, [(rows("a", steady), {})])).of("a")
+    assert bytes_to(run, "train_loss", 1.0) == 10 * SMOOTH * DENSE
+    assert bytes_within(run, "train_loss", 1.0) == 10 * (len(steady) - 1) * DENSE
+    assert bytes_within(run, "train_loss", 0.5) is None
+    assert frontier(run, "train_loss") == [(10.0, 0), (1.0, 10 * (len(steady) - 1) * DENSE)]
+
+
+def test_at_the_start_and_around_gaps_the_median_is_of_what_there_is(tmp_path: Path) -> None:
+    run = Result.load(make(tmp_path, [(rows("a", [4.0, 2.0, None, 1.0]), {})])).of("a")
+    assert smoothed(run, "train_loss") == [(4.0, 0), (3.0, 10 * DENSE), (2.0, 30 * DENSE)]

@@ -1,0 +1,59 @@
+"""What a client answers about shadow compressors: from its committed state, and nothing is staged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clients.asked import Answers, Asked
+from fl_ef21 import randomness, shadow
+from fl_ef21.blocks import Array
+from fl_ef21.commit import Kind
+from fl_ef21.errors import Refused
+from fl_ef21.messages import Compressed
+from fl_ef21.plan import Plan
+from fl_ef21.state import Rows
+from fl_ef21.types import Problem
+
+
+def answer(
+    problem: Problem, plan: Plan, half: Any, rows: Rows, x: Tensor | None, tile: Asked, answers: Answers
+) -> None:
+    """Figures of the clients of a tile about the message they would send next; none of who begins with a gradient."""
+    if x is None or x.shape != (problem.dim,) or x.dtype != plan.dtype:
+        return answers.refuse(tile, Refused("model", f"expected {plan.dtype} of shape ({problem.dim},)"))
+    q = problem.gradients(x, torch.from_numpy(tile.clients), tile.round)
+    at = rows.rows(tile.clients)
+    sound = torch.isfinite(q.sum(dim=1)).cpu().numpy()
+    if half.dense_start and plan.start == "gradient":
+        sound &= rows.points.version[at] > 0
+    if sound.any():
+        answers.say(
+            tile[sound], Kind.SHADOW, _figures(plan, half, rows, at[sound], q[torch.from_numpy(sound)], tile[sound])
+        )
+    if not sound.all():
+        answers.say(tile[~sound], Kind.SHADOW)
+
+
+def _figures(plan: Plan, half: Any, rows: Rows, at: Array, q: Tensor, asked: Asked) -> list[bytes]:
+    """The keys are those of the real message: a shadow that is the method's own compressor tells the same of it."""
+    ids = torch.from_numpy(asked.clients).to(q.device)
+    keys = randomness.keys(plan.seed, "compressor", ids, asked.round)
+    found: list[Array] = []
+
+    def look(u: Tensor) -> Compressed:
+        found.append(shadow.weigh(u, lambda v: plan.compress(v, keys, ids)))
+        found.extend(shadow.weigh(u, lambda v, C=one.C: C(v, keys)) for one in plan.shadows)  # type: ignore[misc]
+        raise _Enough
+
+    try:
+        half.step(rows.read(at), q, look)
+    except _Enough:
+        return shadow.pack(found)
+    raise AssertionError(f"{type(half).__name__} compresses nothing")
+
+
+class _Enough(Exception):
+    """The vectors have been seen; what the step would make of them is not wanted."""
