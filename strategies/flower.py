@@ -21,6 +21,7 @@ from fl_ef21 import randomness, records, wire
 from fl_ef21.blocks import Array
 from fl_ef21.commit import Block, Kind
 from fl_ef21.errors import Refused
+from fl_ef21.flower_internals import sendable
 from fl_ef21.flower_stamp import Stamp
 from fl_ef21.messages import whole
 from fl_ef21.plan import Plan
@@ -101,7 +102,7 @@ class CompressedStrategy(Strategy):
         arrays = records.pack_model(self.descent.x)
         for number in range(1, rounds + 1):
             messages = self.configure_train(number, arrays, ConfigRecord(), grid)
-            replies = grid.send_and_receive(messages, timeout=timeout)
+            replies = grid.send_and_receive(sendable(grid, messages), timeout=timeout)
             arrays, _ = self.aggregate_train(number, replies)
             yield self._last
             if self._last.participants == 0:
@@ -187,7 +188,7 @@ class CompressedStrategy(Strategy):
         deadline, asked, first = time.monotonic() + patience, set[int](), ""
         while len(self.nodes) < self.clients:
             new = [node for node in grid.get_node_ids() if node not in asked]
-            for reply in grid.send_and_receive(self._hello(new), timeout=patience) if new else ():
+            for reply in grid.send_and_receive(sendable(grid, self._hello(new)), timeout=patience) if new else ():
                 if reply.has_error():
                     first = first or said(reply.error.reason or "")
                     continue
@@ -213,7 +214,7 @@ class CompressedStrategy(Strategy):
         total = torch.zeros(self.dim, dtype=torch.float64)
         for clients in _groups(np.arange(self.clients), self.dim):
             messages = self._messages(Kind.AUDIT, clients, self._last.number, None)
-            heard, _ = self._open(grid.send_and_receive(messages, timeout=600))
+            heard, _ = self._open(grid.send_and_receive(sendable(grid, messages), timeout=600))
             if len(heard) < len(clients):
                 return None
             g, refused = wire.decode(heard.payloads, self._specs[0])
@@ -227,7 +228,7 @@ class CompressedStrategy(Strategy):
         """Let the clients forget this run."""
         if self.nodes:
             messages = self._messages(Kind.RETIRE, np.array(sorted(self.nodes)), self._last.number, None)
-            list(grid.send_and_receive(messages, timeout=60))
+            list(grid.send_and_receive(sendable(grid, messages), timeout=60))
 
     def _messages(self, kind: Kind, clients: Array, round: int, arrays: ArrayRecord | None) -> Iterator[Message]:
         """One instruction a client, made as they are taken."""
