@@ -12,6 +12,7 @@ find nothing (`poll`). docs/bytes.md has the measurement against a real SuperLin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -64,7 +65,7 @@ def instructions(entries: Sizes, group: str = "1") -> Cost:
     return Cost(base.up + np.zeros_like(lengths), base.down + _grown(lengths, _object_down) - _grown(1, _object_down))
 
 
-def replies(payloads: Sizes, group: str = "1") -> Cost:
+def replies(payloads: Sizes | Sequence[int], group: str = "1") -> Cost:
     """Replies with payloads of these lengths (m,), each as `reply` says."""
     lengths = np.asarray(payloads, dtype=np.int64)
     base = reply(1, group)
@@ -197,7 +198,9 @@ def _request_head(path: str) -> int:
 
     versions = RuntimeVersionHttpInterceptor(component_name="SuperNode")
     client = ProtobufClient(f"http://{HOST}", interceptors=[versions, signs])
-    client._send = lambda context, **_: versions.intercept(context, lambda c: signs.intercept(c, sent))  # type: ignore[method-assign,assignment]
+    client._send = lambda context, **_: versions.intercept(  # type: ignore[method-assign]
+        context, lambda inner: signs.intercept(inner, sent)
+    )
     from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse
 
     client._unary_unary(path=path, rpc_method="", request=PullMessagesRequest(node=_node()),

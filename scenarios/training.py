@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flwr.serverapp import Grid
 
+from fl_ef21.flower_traffic import Cost
+from fl_ef21.traffic import LAYERS, PerClient, Traffic
 from scenarios.interrupt import Interrupt
 from scenarios.setup import Setup
 from strategies.flower import CompressedStrategy, Round, Silence
 
 Row = dict[str, Any]
+TRAFFIC = tuple(f"{way}_{layer}" for way in ("uplink", "downlink") for layer in LAYERS if layer != "payload_bytes")
 
 
 @dataclass
@@ -28,6 +31,7 @@ class Tally:
     rejected: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    traffic: dict[str, int] = field(default_factory=dict)
 
     def add(self, done: Round, seconds: float) -> None:
         self.round = done.number
@@ -38,16 +42,22 @@ class Tally:
         for reason, count in done.refused.items():
             self.reasons[reason] = self.reasons.get(reason, 0) + count
         self.seconds += seconds
+        for name, total in ({} if done.traffic is None else done.traffic.totals()).items():
+            self.traffic[name] = self.traffic.get(name, 0) + total
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a method ended: finished, stopped (by a rule), diverged, interrupted or failed."""
+    """How a method ended: finished, stopped (by a rule), diverged, interrupted or failed.
+
+    `asides` are wire bytes of all that is no round.
+    """
 
     status: str
     reason: str
     tally: Tally
     rows: list[Row]
+    asides: Cost = field(default_factory=lambda: Cost(0, 0))
 
 
 class Training:
@@ -57,6 +67,7 @@ class Training:
         self.setup, self.label = setup, setup.plans[number].label
         self.strategy: CompressedStrategy = setup.strategy(number, run)
         self.tally, self.rows = Tally(), list[Row]()
+        self.clients = PerClient(setup.problem.clients)
 
     def run(
         self,
@@ -64,8 +75,16 @@ class Training:
         interrupt: Interrupt,
         keep: Callable[[Row], None],
         tell: Callable[[Tally, Row], None],
+        spend: Callable[[Traffic], None],
     ) -> Outcome:
-        """Train to the end; `keep` gets each evaluated row, `tell` is called after every round."""
+        """Train to the end; `keep` gets each evaluated row, `spend` each round's cost, and `tell` is called after it."""
+        outcome = self._rounds(grid, interrupt, keep, tell, spend)
+        return replace(outcome, asides=self.strategy.asides)
+
+    def _rounds(
+        self, grid: Grid, interrupt: Interrupt, keep: Callable[[Row], None], tell: Callable[[Tally, Row], None],
+        spend: Callable[[Traffic], None],
+    ) -> Outcome:  # fmt: skip
         scenario = self.setup.scenario
         self.strategy.enrol(grid)
         if reason := self._evaluate(grid, 0, keep):
@@ -74,6 +93,9 @@ class Training:
         try:
             for done in self.strategy.rounds(grid, scenario.rounds):
                 self.tally.add(done, time.perf_counter() - began)
+                if done.traffic is not None:
+                    self.clients.add(done.traffic)
+                    spend(done.traffic)
                 last = done.number == scenario.rounds
                 stop = self._cheap_rule()
                 if last or stop or interrupt.asked or done.number % scenario.evaluate.every == 0:
@@ -111,6 +133,7 @@ class Training:
             "downlink_bytes": tally.downlink_bytes, "participants": participants, "rejected": tally.rejected,
             "invariant_error": self.strategy.audit(grid) if self.setup.scenario.evaluate.audit else None,
             "wall_seconds": round(tally.seconds, 6),
+            **{name: tally.traffic.get(name, None if tally.round else 0) for name in TRAFFIC},
         }  # fmt: skip
         self.rows.append(row)
         keep(row)

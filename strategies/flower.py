@@ -17,7 +17,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from fl_ef21 import randomness, records, wire
+from fl_ef21 import bound, flower_traffic, randomness, records, traffic, wire
 from fl_ef21.blocks import Array
 from fl_ef21.commit import Block, Kind
 from fl_ef21.errors import Refused
@@ -26,10 +26,11 @@ from fl_ef21.flower_stamp import Stamp
 from fl_ef21.messages import whole
 from fl_ef21.plan import Plan
 from fl_ef21.threads import computing_with
+from fl_ef21.traffic import Down, Traffic
 from fl_ef21.types import ClientHalf
 from strategies import SERVERS
 from strategies.descent import Descent, Shapes
-from strategies.flower_replies import Heard, read, said
+from strategies.flower_replies import Heard, failed, read, said
 from strategies.ledger import Ledger
 
 TOGETHER = 1 << 28  # bytes of decoded float64 values that are in memory at once
@@ -43,6 +44,7 @@ class Round:
       participants: clients whose message is in g.
       refused: how many replies were not used, by reason; `first` tells of one of them.
       uplink_bytes, downlink_bytes: serialised payloads of this round.
+      traffic: the same client by client and in layers, None where the strategy does not account.
     """
 
     number: int
@@ -52,6 +54,7 @@ class Round:
     first: str
     uplink_bytes: int
     downlink_bytes: int
+    traffic: Traffic | None = None
 
 
 class Silence(RuntimeError):
@@ -66,11 +69,14 @@ class CompressedStrategy(Strategy):
       half: the client half's class, of which only the facts a server must know are read.
       weights: (n,) float64, w_i; n is the population.
       participation: share of the population asked per round, in (0, 1].
+      account: whether rounds say what they cost in layers.
+      asides: wire bytes of all that is no round: enrolment, audits, farewells.
     """
 
     def __init__(
         self, plan: Plan, half: type[ClientHalf[Any]], *, number: int, x: Tensor, shapes: Shapes, weights: Tensor,
         participation: float, optimizer: str, optimizer_args: Mapping[str, Any], source: bytes, run: bytes,
+        account: bool = True,
     ) -> None:  # fmt: skip
         self.plan, self.half, self.weights, self.participation = plan, half, weights, participation
         self.clients, self.dim = len(weights), len(x)
@@ -80,6 +86,7 @@ class CompressedStrategy(Strategy):
         experiment = blake2b(run + plan.label.encode(), digest_size=16).digest()
         self.ledger = Ledger(experiment, source, number, self.clients)
         self.nodes: dict[int, int] = {}
+        self.account, self.asides = account, flower_traffic.Cost(0, 0)
         self._specs = self._expect()
         self._last = Round(0, 0, 0, {}, "", 0, 0)
 
@@ -116,8 +123,13 @@ class CompressedStrategy(Strategy):
             self.enrol(grid)
         self.ledger.close()
         invited = self.invite(server_round)
-        self._sent = (len(invited), records.model_bytes(arrays) * len(invited))
+        self._sent = self._going_down(invited, arrays)
         return self._messages(Kind.TRAIN, invited, server_round, arrays)
+
+    def _going_down(self, invited: Array, arrays: ArrayRecord) -> Down:
+        """What each of the invited is sent: the whole model."""
+        least = bound.vector_bound(self.descent.x) / 8 if self.account else 0.0
+        return Down(invited, np.full(len(invited), records.model_bytes(arrays)), 32.0 * self.dim, least)
 
     def invite(self, round: int) -> Array:
         """Who is asked: everybody for first gradients at x0, else a sample that depends on (seed, round)."""
@@ -129,19 +141,21 @@ class CompressedStrategy(Strategy):
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord, MetricRecord]:
         """Refuse what cannot be used, add the rest into g in client order, step the model."""
+        replies = list(replies)
         heard, refused = self._open(replies)
         with computing_with(1):
-            c, used, bad = self._sum(heard)
+            c, used, bad, measured = self._sum(heard)
         refused += bad
         if len(used):
             self.server = self.plan.half(SERVERS[self.half.server], server_round)
             self.state = self.server.step(self.state, c)
             self.descent.step(self.state.g, self.plan.gamma(server_round))
             self.ledger.commit(used.clients, used.payloads)
-        invited, down = self._sent
+        invited, down = len(self._sent.clients), int(self._sent.payload_bytes.sum())
         up = sum(len(payload) for payload in heard.payloads)
         reasons, first = Counter(one.reason for one in refused), str(refused[0]) if refused else ""
-        self._last = Round(server_round, invited, len(used), dict(reasons), first, up, down)
+        spent = self._account(server_round, heard, measured, replies) if self.account else None
+        self._last = Round(server_round, invited, len(used), dict(reasons), first, up, down, spent)
         metrics = MetricRecord({"participants": len(used), "refused": len(refused), "uplink-bytes": up})
         return records.pack_model(self.descent.x), metrics
 
@@ -162,13 +176,27 @@ class CompressedStrategy(Strategy):
         clients, version = (answers[name][good].astype(np.int64) for name in ("client", "version"))
         return Heard(clients, version, [payloads[at] for at in good.tolist()]), refused + list(unasked.values())
 
-    def _sum(self, heard: Heard) -> tuple[Tensor, Heard, list[Refused]]:
-        """sum_i w_i c_i (d,) float64, the messages in it, and why others are not."""
-        scale = 1.0 if self.server.remembers else self.clients / max(1, self._sent[0])
+    def _account(self, round: int, heard: Heard, measured: Array, replies: Sequence[Message]) -> Traffic:
+        """What this round cost; measured (2, m): bits as papers count them and at the least."""
+        payloads = np.array([len(payload) for payload in heard.payloads], dtype=np.int64)
+        errors = failed(replies, self.nodes)
+        return traffic.tally(round, self._sent, heard.clients, payloads, measured[0], measured[1] / 8, errors)
+
+    def _aside(self, group: str, payloads: Sequence[int], asked: int) -> None:
+        """So many questions, and answers with payloads of these lengths, that are no part of a round."""
+        if self.account:
+            question, answers = flower_traffic.instruction(None, None, group), flower_traffic.replies(payloads, group)
+            self.asides += flower_traffic.Cost(
+                asked * question.up + int(answers.up.sum()), asked * question.down + int(answers.down.sum())
+            )
+
+    def _sum(self, heard: Heard) -> tuple[Tensor, Heard, list[Refused], Array]:
+        """sum_i w_i c_i (d,) float64, the messages in it, why others are not, and (2, m) bits of each message."""
+        scale = 1.0 if self.server.remembers else self.clients / max(1, len(self._sent.clients))
         total = torch.zeros(self.dim, dtype=torch.float64)
         begins = self.half.dense_start and self.plan.start == "gradient"
         starting = heard.version == 0 if begins else np.zeros(len(heard), bool)
-        used, bad = np.ones(len(heard), bool), list[Refused]()
+        used, bad, measured = np.ones(len(heard), bool), list[Refused](), np.zeros((2, len(heard)))
         for first in (True, False):
             spec = self._specs[0 if first else 1]
             for part in _groups(np.flatnonzero(starting == first), spec.most):
@@ -176,7 +204,10 @@ class CompressedStrategy(Strategy):
                 total += c.total(self.weights[torch.from_numpy(heard.clients[part])] * scale)
                 used[part[list(refused)]] = False
                 bad += refused.values()
-        return total, heard[np.flatnonzero(used)], bad
+                if self.account:
+                    compressors = [] if first else self.plan.each(heard.clients[part])
+                    measured[:, part] = bound.counted(c, compressors), bound.bound(c)
+        return total, heard[np.flatnonzero(used)], bad, measured
 
     # Questions ------------------------------------------------------------------------------------
 
@@ -194,6 +225,7 @@ class CompressedStrategy(Strategy):
                     continue
                 node = reply.metadata.src_node_id
                 asked.add(node)
+                self._aside("enrol", [0], 1)
                 client = Block.unpack(records.read_block(reply)).client
                 if self.nodes.get(client, node) != node:
                     raise Silence(f"two nodes say they are client {client}")
@@ -215,6 +247,7 @@ class CompressedStrategy(Strategy):
         for clients in _groups(np.arange(self.clients), self.dim):
             messages = self._messages(Kind.AUDIT, clients, self._last.number, None)
             heard, _ = self._open(grid.send_and_receive(sendable(grid, messages), timeout=600))
+            self._aside(str(self._last.number), [len(payload) for payload in heard.payloads], len(clients))
             if len(heard) < len(clients):
                 return None
             g, refused = wire.decode(heard.payloads, self._specs[0])
@@ -228,7 +261,8 @@ class CompressedStrategy(Strategy):
         """Let the clients forget this run."""
         if self.nodes:
             messages = self._messages(Kind.RETIRE, np.array(sorted(self.nodes)), self._last.number, None)
-            list(grid.send_and_receive(sendable(grid, messages), timeout=60))
+            heard = list(grid.send_and_receive(sendable(grid, messages), timeout=60))
+            self._aside(str(self._last.number), [0] * len(heard), len(self.nodes))
 
     def _messages(self, kind: Kind, clients: Array, round: int, arrays: ArrayRecord | None) -> Iterator[Message]:
         """One instruction a client, made as they are taken."""
