@@ -173,12 +173,12 @@ def _node() -> Any:
 
 def _exchange(path: str, request: Any, response: Any) -> Cost:
     up, down = request.ByteSize(), response.ByteSize()
-    return Cost(_request_head(path) + len(str(up)) + up, len(_RESPONSE.format(length=down)) + down)
+    return Cost(_request_head() + len(path) + len(str(up)) + up, len(_RESPONSE.format(length=down)) + down)
 
 
-@lru_cache(maxsize=32)
-def _request_head(path: str) -> int:
-    """Bytes before a request's body but for the digits of its length, as a SuperNode's own client writes it."""
+@lru_cache(maxsize=1)
+def _request_head() -> int:
+    """Bytes before a request's body but for its path and the digits of its length, as a SuperNode's own client writes it."""
     import httpx
     from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
     from flwr.supercore.primitives.asymmetric import generate_key_pairs
@@ -191,7 +191,7 @@ def _request_head(path: str) -> int:
 
     def sent(context: ProtobufRequestContext) -> httpx.Response:
         lines = [f"{name.decode()}: {value.decode()}\r\n" for name, value in context.request.headers.raw]
-        first = f"POST {path} HTTP/1.1\r\n"
+        first = "POST  HTTP/1.1\r\n"
         digits = len(context.request.headers["content-length"])
         seen.append(len(first) + sum(map(len, lines)) + 2 - digits)
         return httpx.Response(200, request=context.request)
@@ -203,7 +203,7 @@ def _request_head(path: str) -> int:
     )
     from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse
 
-    client._unary_unary(path=path, rpc_method="", request=PullMessagesRequest(node=_node()),
+    client._unary_unary(path="/", rpc_method="", request=PullMessagesRequest(node=_node()),
                         response_type=PullMessagesResponse)  # fmt: skip
     client.close()
     return seen[0]

@@ -77,7 +77,7 @@ class Training:
         tell: Callable[[Tally, Row], None],
         spend: Callable[[Traffic], None],
     ) -> Outcome:
-        """Train to the end; `keep` gets each evaluated row, `spend` each round's cost, and `tell` is called after it."""
+        """Train to the end; `keep` gets each evaluated row, `spend` each round's cost; then `tell` is called."""
         outcome = self._rounds(grid, interrupt, keep, tell, spend)
         return replace(outcome, asides=self.strategy.asides)
 
