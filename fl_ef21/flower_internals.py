@@ -1,6 +1,6 @@
 """Every use of a Flower name that is not public, so that one file is looked at when Flower changes.
 
-Its companion flower_stamp.py knows how messages and records keep what is in them.
+Its companions: flower_stamp.py knows how messages and records keep what is in them, flower_traffic.py how they travel.
 """
 
 from __future__ import annotations

@@ -110,7 +110,8 @@ def test_the_wire_bytes_of_a_run_are_those_a_proxy_counts_within_one_percent(
 ) -> None:
     proxy, run = counted
     messages = [one for one in proxy.exchanges if one.path.rsplit("/", 1)[1] in OF_MESSAGES and not is_poll(one)]
-    assert sum(one.path.endswith("/push-messages") for one in messages) == NODES * 4  # hello, two rounds, farewell
+    replies = sum(one.path.endswith("/push-messages") for one in messages)
+    assert NODES * 3 <= replies <= NODES * 4  # hello, two rounds; farewells are waited for a minute and no longer
     told = run.summary["methods"][0]["traffic"]
     for way, seen in (("uplink", sum(one.up for one in messages)), ("downlink", sum(one.down for one in messages))):
         said = told[way]["wire_bytes"] + told["asides"][f"{way}_wire_bytes"]
