@@ -1,11 +1,12 @@
 """Every use of a Flower name that is not public, so that one file is looked at when Flower changes.
 
-Its companion flower_stamp.py knows how messages and records keep what is in them.
+Its companions: flower_stamp.py knows how messages and records keep what is in them, flower_traffic.py how they travel.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,10 @@ def simulated(grid: Grid) -> bool:
     from flwr.superlink.grid import InMemoryGrid
 
     return isinstance(grid, InMemoryGrid)
+
+
+def sendable(grid: Grid, messages: Iterable[Message]) -> Iterable[Message]:
+    """The messages as this Grid can take them: that of a deployment goes through them twice, so it is given a list."""
+    from flwr.superlink.grid import HttpGrid
+
+    return list(messages) if isinstance(grid, HttpGrid) else messages

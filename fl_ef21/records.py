@@ -40,6 +40,13 @@ def unpack_model(record: ArrayRecord) -> Tensor:
     return torch.from_numpy(x.copy())
 
 
+def blank_model(nbytes: int) -> ArrayRecord:
+    """A record as long as that of a model of so many serialised bytes, for measuring."""
+    head = len(Array(np.zeros(0, np.float32)).data)
+    shape = (max(0, nbytes - head) // 4,)
+    return ArrayRecord({MODEL: Array("float32", shape, "numpy.ndarray", bytes(nbytes))})
+
+
 def model_bytes(record: ArrayRecord) -> int:
     """Serialised bytes of the model."""
     return sum(len(array.data) for array in record.values())

@@ -23,7 +23,12 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "star", "pentagon")
 
-X = {"round": "rounds", "uplink_bytes": "uplink bytes", "wall_seconds": "wall time"}
+X = {
+    "round": "rounds",
+    "uplink_bytes": "uplink bytes",
+    "uplink_wire_bytes": "uplink on the wire",
+    "wall_seconds": "wall time",
+}
 Y = {
     "train_loss": "training loss",
     "grad_norm_sq": "squared gradient norm",

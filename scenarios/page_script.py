@@ -13,6 +13,7 @@ const hidden = new Set();
 const axes = {
   round: {title: "rounds", format: "", log: false},
   uplink_bytes: {title: "uplink bytes, all clients", format: "~s", suffix: "B", log: true},
+  uplink_wire_bytes: {title: "uplink bytes on the wire, all clients", format: "~s", suffix: "B", log: true},
   wall_seconds: {title: "wall time", format: "", suffix: " s", log: false},
 };
 let x = "round";

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from scenarios.folder import refuse_used
+from scenarios.traffic_file import TrafficFile
 
 PACKAGES = ("flwr", "ray", "torch", "numpy", "numba", "scikit-learn", "flwr-datasets", "pydantic", "plotly")
 
@@ -18,8 +19,8 @@ PACKAGES = ("flwr", "ray", "torch", "numpy", "numba", "scikit-learn", "flwr-data
 class Recorder:
     """Writes a run folder. Lines of rounds.jsonl are flushed one by one: a crash loses none of them."""
 
-    def __init__(self, folder: Path, scenario: str) -> None:
-        """Raises: InputError where the folder already holds a run."""
+    def __init__(self, folder: Path, scenario: str, *, detail: bool = False) -> None:
+        """`detail`: keep what every message cost. Raises: InputError where the folder already holds a run."""
         refuse_used(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -27,6 +28,7 @@ class Recorder:
         (folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
         self._rounds = (folder / "rounds.jsonl").open("w")
         self._shadow: TextIO | None = None
+        self.traffic = TrafficFile(folder, detail)
 
     def row(self, row: dict[str, Any]) -> None:
         self._rounds.write(json.dumps(row, allow_nan=False) + "\n")
@@ -43,6 +45,7 @@ class Recorder:
         self._rounds.close()
         if self._shadow is not None:
             self._shadow.close()
+        self.traffic.close()
         text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
         scratch = self.folder / ".summary.json"
         scratch.write_text(text)

@@ -14,6 +14,7 @@ from scenarios.headline import cards, lede
 from scenarios.page import document, save
 from scenarios.results import Result
 from scenarios.sections import Entry
+from scenarios.traffic_table import traffic_table
 
 _POINTS = 8000  # of all curves together: half a megabyte
 
@@ -37,6 +38,7 @@ def write(folder: Path) -> Path:
         + section("targets", "Bytes to target", goals.section_body(entries))
         + section("final", "Final figures", sections.final_table(entries))
         + (section("shadows", "What others would have sent", others) if others else "")
+        + (section("bytes", "Bytes", traffic) if (traffic := traffic_table(entries)) else "")
         + (section("holders", "Who holds what", "".join(map(partition_figure, spread, range(1)))) if spread else "")
         + section("origin", "Where it comes from", origin(result))
     )
@@ -108,6 +110,7 @@ def curve_section(entries: Sequence[Entry]) -> str:
         f'<label class="segment"><input type="radio" name="x" value="{key}"'
         f"{' checked' if key == 'round' else ''}><span>{name}</span></label>"
         for key, name in X.items()
+        if any(units.finite(v) is not None for entry in entries for v in entry.rounds[key].tolist())
     )
     return section(
         "curves",

@@ -7,7 +7,7 @@ import tomllib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fl_ef21.errors import InputError, choose
 
@@ -27,6 +27,13 @@ COLUMNS = {
     "rejected": "int64",
     "invariant_error": "float64",
     "wall_seconds": "float64",
+    # what runs of earlier versions lack
+    "uplink_algorithm_bits": "float64",
+    "uplink_wire_bytes": "float64",
+    "uplink_bound_bytes": "float64",
+    "downlink_algorithm_bits": "float64",
+    "downlink_wire_bytes": "float64",
+    "downlink_bound_bytes": "float64",
 }
 SHADOW_COLUMNS = {
     "method": "object",
@@ -95,6 +102,20 @@ class Result:
     def of(self, label: str) -> DataFrame:
         """The rounds of one method."""
         return self.rounds[self.rounds["method"] == label]
+
+    def traffic(self, label: str, each: Literal["client", "message"] = "client") -> DataFrame:
+        """What one method cost: `client` and cumulative columns, or a row for each `message` (round and client).
+
+        Columns are uplink_ and downlink_ algorithm_bits, payload_bytes, wire_bytes and bound_bytes. A run kept in
+        memory has none. Raises: InputError where the run did not keep them; evaluate.traffic says what is kept.
+        """
+        from scenarios.traffic_file import read_traffic
+
+        if self.folder is None:
+            raise InputError(
+                "out", None, "a run that leaves nothing on disk keeps no traffic of clients; give it a folder"
+            )
+        return read_traffic(self.folder, label, choose({"client": "client", "message": "message"}, each, "each"))
 
     def table(self) -> DataFrame:
         """Final figures, one row per method: the summary's, and `saving`, uncompressed over sent bytes."""

@@ -6,7 +6,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from scenarios.results import Result
 from scenarios.schema import Scenario
 from scenarios.setup import Setup, prepare
 from scenarios.summary import summarise
-from scenarios.training import Outcome, Row, Tally, Training
+from scenarios.training import Keep, Outcome, Row, Tally, Training
 from strategies.flower import Silence
 
 
@@ -126,18 +126,21 @@ class Session:
     def train(self, grid: Grid) -> None:
         """All methods; stops early at Ctrl-C or where no client can be used."""
         scenario, labels = self.setup.scenario, [plan.label for plan in self.setup.plans]
-        self.recorder = Recorder(self.out, to_toml(self.setup.resolved))
+        kept = scenario.evaluate.traffic
+        self.recorder = Recorder(self.out, to_toml(self.setup.resolved), detail=kept == "clients")
         self.listener.start(Plan(scenario.name, labels, scenario.rounds, scenario.partition.clients))
         self._started = time.perf_counter()
         for number, label in enumerate(labels):
             training = Training(self.setup, number, self._nonce)
             try:
-                outcome = training.run(
-                    grid, self.interrupt, self.recorder.row, self._tell(number, label), self.recorder.shadow
-                )
+                spend = partial(self.recorder.traffic.round, label)
+                keep = Keep(self.recorder.row, self.recorder.shadow, spend)
+                outcome = training.run(grid, self.interrupt, keep, self._tell(number, label))
             except Silence as silence:  # the clients never enrolled
                 outcome = Outcome("failed", str(silence), training.tally, training.rows)
             self.outcomes.append((label, outcome))
+            if kept != "off":
+                self.recorder.traffic.method(label, training.clients)
             if outcome.status in ("interrupted", "failed") or self.interrupt.asked:
                 return
 

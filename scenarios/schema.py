@@ -244,6 +244,7 @@ class Evaluate(Section):
 
     every: Count = 10
     audit: Switch = True
+    traffic: Literal["off", "rounds", "clients"] = "rounds"
 
 
 class Engine(Section):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fl_ef21 import flower_traffic
+from fl_ef21.traffic import LAYERS
 from fl_ef21.types import Compressor
 from scenarios.setup import Setup
 from scenarios.training import Outcome
@@ -39,8 +41,26 @@ def summarise(
             "label_counts": counts.tolist(),
         },
         "memory": memory,
+        "polling": polling() if scenario.evaluate.traffic != "off" else None,
         "methods": [_method(setup, number, *ended) for number, ended in enumerate(outcomes)],
     }  # fmt: skip
+
+
+def polling() -> dict[str, Any]:
+    """What an idle SuperNode costs: bytes of a poll that finds nothing and of a heartbeat, and how often they come."""
+    poll, beat = flower_traffic.poll(), flower_traffic.heartbeat()
+    return {
+        "poll": {"uplink_bytes": poll.up, "downlink_bytes": poll.down, "seconds": 3.0},
+        "heartbeat": {"uplink_bytes": beat.up, "downlink_bytes": beat.down, "seconds": 24.0},
+    }
+
+
+def _traffic(outcome: Outcome) -> dict[str, Any]:
+    """Layers by direction, and the wire bytes of what is no round."""
+    found = {
+        way: {layer: outcome.tally.traffic[f"{way}_{layer}"] for layer in LAYERS} for way in ("uplink", "downlink")
+    }
+    return found | {"asides": {"uplink_wire_bytes": outcome.asides.up, "downlink_wire_bytes": outcome.asides.down}}
 
 
 def _names(compressors: Sequence[Compressor]) -> str:
@@ -75,5 +95,6 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
         "rejected_reasons": tally.reasons,
         "invariant_error": max(errors, default=None),
         "wall_seconds": round(tally.seconds, 3),
+        "traffic": _traffic(outcome) if tally.traffic else None,
         "clients_per_second": round(tally.answers / tally.seconds, 1) if tally.seconds > 0 else None,
     }

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flwr.serverapp import Grid
 
+from fl_ef21.flower_traffic import Cost
+from fl_ef21.traffic import LAYERS, PerClient, Traffic
 from scenarios.interrupt import Interrupt
 from scenarios.setup import Setup
 from strategies.flower import CompressedStrategy, Round, Silence
 
 Row = dict[str, Any]
+TRAFFIC = tuple(f"{way}_{layer}" for way in ("uplink", "downlink") for layer in LAYERS if layer != "payload_bytes")
 
 
 @dataclass
@@ -28,6 +31,7 @@ class Tally:
     rejected: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    traffic: dict[str, int] = field(default_factory=dict)
 
     def add(self, done: Round, seconds: float) -> None:
         self.round = done.number
@@ -38,16 +42,31 @@ class Tally:
         for reason, count in done.refused.items():
             self.reasons[reason] = self.reasons.get(reason, 0) + count
         self.seconds += seconds
+        for name, total in ({} if done.traffic is None else done.traffic.totals()).items():
+            self.traffic[name] = self.traffic.get(name, 0) + total
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a method ended: finished, stopped (by a rule), diverged, interrupted or failed."""
+    """How a method ended: finished, stopped (by a rule), diverged, interrupted or failed.
+
+    `asides` are wire bytes of all that is no round.
+    """
 
     status: str
     reason: str
     tally: Tally
     rows: list[Row]
+    asides: Cost = field(default_factory=lambda: Cost(0, 0))
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Where figures go as they are measured: evaluated rows, rows about shadow compressors, what a round cost."""
+
+    row: Callable[[Row], None]
+    shadow: Callable[[Row], None]
+    traffic: Callable[[Traffic], None]
 
 
 class Training:
@@ -57,30 +76,30 @@ class Training:
         self.setup, self.label = setup, setup.plans[number].label
         self.strategy: CompressedStrategy = setup.strategy(number, run)
         self.tally, self.rows = Tally(), list[Row]()
+        self.clients = PerClient(setup.problem.clients)
 
-    def run(
-        self,
-        grid: Grid,
-        interrupt: Interrupt,
-        keep: Callable[[Row], None],
-        tell: Callable[[Tally, Row], None],
-        keep_shadow: Callable[[Row], None] = lambda row: None,
-    ) -> Outcome:
-        """Train to the end; `keep` gets each evaluated row, `keep_shadow` what shadow compressors would have sent in
-        that round, `tell` is called after every round."""
+    def run(self, grid: Grid, interrupt: Interrupt, keep: Keep, tell: Callable[[Tally, Row], None]) -> Outcome:
+        """Train to the end; `tell` is called after every round."""
+        outcome = self._rounds(grid, interrupt, keep, tell)
+        return replace(outcome, asides=self.strategy.account.asides)
+
+    def _rounds(self, grid: Grid, interrupt: Interrupt, keep: Keep, tell: Callable[[Tally, Row], None]) -> Outcome:
         scenario = self.setup.scenario
         self.strategy.enrol(grid)
-        if reason := self._evaluate(grid, 0, keep):
+        if reason := self._evaluate(grid, 0, keep.row):
             return self._outcome("diverged", reason)
-        self._look(grid, 1, keep_shadow)
+        self._look(grid, 1, keep.shadow)
         began = time.perf_counter()
         try:
             for done in self.strategy.rounds(grid, scenario.rounds):
                 self.tally.add(done, time.perf_counter() - began)
+                if done.traffic is not None:
+                    self.clients.add(done.traffic)
+                    keep.traffic(done.traffic)
                 last = done.number == scenario.rounds
                 stop = self._cheap_rule()
                 if last or stop or interrupt.asked or done.number % scenario.evaluate.every == 0:
-                    if reason := self._evaluate(grid, done.participants, keep):
+                    if reason := self._evaluate(grid, done.participants, keep.row):
                         return self._outcome("diverged", reason)
                     stop = stop or self._measured_rule()
                 tell(self.tally, self.rows[-1])
@@ -88,9 +107,9 @@ class Training:
                     return self._outcome("stopped", stop)
                 if interrupt.asked and not last:
                     if self.rows[-1]["round"] < done.number:
-                        self._evaluate(grid, done.participants, keep)
+                        self._evaluate(grid, done.participants, keep.row)
                     return self._outcome("interrupted", f"stopped by the user after round {done.number}")
-                self._look(grid, done.number + 1, keep_shadow)
+                self._look(grid, done.number + 1, keep.shadow)
                 began = time.perf_counter()
         except Silence as silence:
             gone = set(self.tally.reasons) <= {"gradient", "value", "values"} and bool(self.tally.reasons)
@@ -115,6 +134,7 @@ class Training:
             "downlink_bytes": tally.downlink_bytes, "participants": participants, "rejected": tally.rejected,
             "invariant_error": self.strategy.audit(grid) if self.setup.scenario.evaluate.audit else None,
             "wall_seconds": round(tally.seconds, 6),
+            **{name: tally.traffic.get(name, None if tally.round else 0) for name in TRAFFIC},
         }  # fmt: skip
         self.rows.append(row)
         keep(row)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fl_ef21 import randomness, wire
+from fl_ef21 import bound, randomness, wire
 from fl_ef21.blocks import Array
 from fl_ef21.broadcast import Broadcast, octets, origin, spec_of
 from fl_ef21.errors import Refused
@@ -58,8 +58,17 @@ class Downlink(Protocol):
         """(d,), the model that clients differentiate at."""
         ...
 
+    @property
+    def model_bytes(self) -> int:
+        """Of the model as a whole."""
+        ...
+
     def send(self, clients: Array) -> Sent:
         """What these clients are sent in this round."""
+        ...
+
+    def measured(self, base: int) -> tuple[float, float]:
+        """Bits of the increments since this base, as papers count them and at the least."""
         ...
 
     def broadcast(self, base: int) -> Broadcast | None:
@@ -84,14 +93,17 @@ class Uncompressed:
 
     def __init__(self, x: Tensor, whole: int) -> None:
         """`whole`: bytes of the model."""
-        self.x, self.whole = x, whole
+        self.x, self.model_bytes = x, whole
 
     @property
     def w(self) -> Tensor:
         return self.x
 
     def send(self, clients: Array) -> Sent:
-        return Sent.whole(clients, self.whole)
+        return Sent.whole(clients, self.model_bytes)
+
+    def measured(self, base: int) -> tuple[float, float]:
+        return 0.0, 0.0
 
     def broadcast(self, base: int) -> None:
         return None
@@ -118,9 +130,10 @@ class Shifted:
     def __init__(self, plan: Plan, x: Tensor, clients: int, whole: int, experiment: bytes) -> None:
         """`whole`: bytes of the model. plan.downlink must be a contractive compressor."""
         assert plan.downlink is not None
-        self.plan, self.C, self.whole = plan, plan.downlink, whole
+        self.plan, self.C, self.model_bytes = plan, plan.downlink, whole
         self.state = EF21P().start(x.detach().clone()[None])
         self.point, self.log = origin(experiment, x), list[bytes]()
+        self._bits = list[tuple[float, float]]()  # of each in the log
         self.held = np.full(clients, WHOLE)
         self._spec = spec_of(self.C, len(x), x.dtype)
 
@@ -132,13 +145,17 @@ class Shifted:
         held, now = self.held[clients], self.point.version
         base = np.where(held >= now - len(self.log), held, WHOLE)  # the log as a whole is lighter than the model
         last = np.cumsum([0, *map(len, reversed(self.log))])
-        nbytes = np.where(base == WHOLE, self.whole, last[np.where(base == WHOLE, 0, now - base)])
+        nbytes = np.where(base == WHOLE, self.model_bytes, last[np.where(base == WHOLE, 0, now - base)])
         return Sent(clients, base, nbytes)
 
     def broadcast(self, base: int) -> Broadcast:
         if base == WHOLE:
             return Broadcast(self.point)
         return Broadcast(self.point, tuple(self.log[len(self.log) - (self.point.version - base) :]))
+
+    def measured(self, base: int) -> tuple[float, float]:
+        some = self._bits[len(self._bits) - (self.point.version - base) :]
+        return sum(counted for counted, _ in some), sum(least for _, least in some)
 
     def confirm(self, clients: Array) -> None:
         self.held[clients] = self.point.version
@@ -151,12 +168,12 @@ class Shifted:
         payload = self._step(x, round) if self.C.alpha(len(x)) != 1 else None
         if payload is None:
             self.state = EF21P().start(x.detach().clone()[None])
-            self.point, self.log = self.point.then(octets(x)), []
+            self.point, self.log, self._bits = self.point.then(octets(x)), [], []
             return
         self.point = self.point.then(payload)
         self.log.append(payload)
-        while sum(map(len, self.log)) >= self.whole:
-            del self.log[0]
+        while sum(map(len, self.log)) >= self.model_bytes:
+            del self.log[0], self._bits[0]
 
     def _step(self, x: Tensor, round: int) -> bytes | None:
         """The payload of EF21-P's step, which is made; None, and nothing is, where it is too long or there is none.
@@ -175,12 +192,13 @@ class Shifted:
 
         try:
             with computing_with(1):
-                state, _ = EF21P().step(self.state, x[None], received)
+                state, c = EF21P().step(self.state, x[None], received)
         except CANNOT:
             return None
-        if len(payloads[0]) >= self.whole:
+        if len(payloads[0]) >= self.model_bytes:
             return None
         self.state = state
+        self._bits.append((float(bound.counted(c, [self.C])[0]), float(bound.bound(c)[0])))
         return payloads[0]
 
 

@@ -21,13 +21,16 @@ from fl_ef21 import randomness, records, wire
 from fl_ef21.blocks import Array
 from fl_ef21.commit import Block, Kind
 from fl_ef21.errors import Refused
+from fl_ef21.flower_internals import sendable
 from fl_ef21.flower_stamp import Stamp
 from fl_ef21.messages import whole
 from fl_ef21.plan import Plan
 from fl_ef21.shadow import Seen, means
 from fl_ef21.threads import computing_with
+from fl_ef21.traffic import Traffic
 from fl_ef21.types import ClientHalf
 from strategies import SERVERS
+from strategies.accounting import Account, Measured
 from strategies.descent import Descent, Shapes
 from strategies.downlink import WHOLE, bases, downlink_of
 from strategies.flower_replies import Heard, read, said
@@ -47,6 +50,7 @@ class Round:
       participants: clients whose message is in g.
       refused: how many replies were not used, by reason; `first` tells of one of them.
       uplink_bytes, downlink_bytes: serialised payloads of this round.
+      traffic: the same client by client and in layers, None where the strategy does not account.
     """
 
     number: int
@@ -56,6 +60,7 @@ class Round:
     first: str
     uplink_bytes: int
     downlink_bytes: int
+    traffic: Traffic | None = None
 
 
 class Silence(RuntimeError):
@@ -70,11 +75,13 @@ class CompressedStrategy(Strategy):
       half: the client half's class, of which only the facts a server must know are read.
       weights: (n,) float64, w_i; n is the population.
       participation: share of the population asked per round, in (0, 1].
+      account: whether rounds say what they cost in layers.
     """
 
     def __init__(
         self, plan: Plan, half: type[ClientHalf[Any]], *, number: int, x: Tensor, shapes: Shapes, weights: Tensor,
         participation: float, optimizer: str, optimizer_args: Mapping[str, Any], source: bytes, run: bytes,
+        account: bool = True,
     ) -> None:  # fmt: skip
         self.plan, self.half, self.weights, self.participation = plan, half, weights, participation
         self.clients, self.dim = len(weights), len(x)
@@ -84,6 +91,7 @@ class CompressedStrategy(Strategy):
         experiment = blake2b(run + plan.label.encode(), digest_size=16).digest()
         self.ledger = Ledger(experiment, source, number, self.clients)
         self.nodes: dict[int, int] = {}
+        self.account = Account(plan, self.dim, account)
         self._specs = self._expect()
         self._last = Round(0, 0, 0, {}, "", 0, 0)
         whole = records.model_bytes(records.pack_model(self.descent.x))
@@ -108,7 +116,7 @@ class CompressedStrategy(Strategy):
         arrays = records.pack_model(self.descent.x)
         for number in range(1, rounds + 1):
             messages = self.configure_train(number, arrays, ConfigRecord(), grid)
-            replies = grid.send_and_receive(messages, timeout=timeout)
+            replies = grid.send_and_receive(sendable(grid, messages), timeout=timeout)
             arrays, _ = self.aggregate_train(number, replies)
             yield self._last
             if self._last.participants == 0:
@@ -123,6 +131,7 @@ class CompressedStrategy(Strategy):
         self.ledger.close()
         invited = self.invite(server_round)
         self._sent = self.downlink.send(invited)
+        self._down = self.account.down(self._sent, self.downlink, str(server_round))
         return self._messages(Kind.TRAIN, invited, server_round, self._carried(arrays), self._sent.base)
 
     def _carried(self, arrays: ArrayRecord) -> dict[int, Carried]:
@@ -151,9 +160,10 @@ class CompressedStrategy(Strategy):
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord, MetricRecord]:
         """Refuse what cannot be used, add the rest into g in client order, step the model."""
+        replies = list(replies)
         heard, refused = self._open(replies)
         with computing_with(1):
-            c, used, bad = self._sum(heard)
+            c, used, bad, measured = self._sum(heard)
         refused += bad
         self.downlink.confirm(heard.clients)
         if len(used):
@@ -163,8 +173,9 @@ class CompressedStrategy(Strategy):
             self.ledger.commit(used.clients, used.payloads)
         up = sum(len(payload) for payload in heard.payloads)
         reasons, first = Counter(one.reason for one in refused), str(refused[0]) if refused else ""
+        spent = self.account.round(server_round, self._down, heard, measured, replies, self.nodes)
         down = self._sent.total
-        self._last = Round(server_round, len(self._sent), len(used), dict(reasons), first, up, down)
+        self._last = Round(server_round, len(self._sent), len(used), dict(reasons), first, up, down, spent)
         metrics = MetricRecord({"participants": len(used), "refused": len(refused), "uplink-bytes": up})
         return records.pack_model(self.descent.x), metrics
 
@@ -187,22 +198,25 @@ class CompressedStrategy(Strategy):
         clients, version = (answers[name][good].astype(np.int64) for name in ("client", "version"))
         return Heard(clients, version, [payloads[at] for at in good.tolist()]), refused + list(unasked.values())
 
-    def _sum(self, heard: Heard) -> tuple[Tensor, Heard, list[Refused]]:
-        """sum_i w_i c_i (d,) float64, the messages in it, and why others are not."""
+    def _sum(self, heard: Heard) -> tuple[Tensor, Heard, list[Refused], Measured]:
+        """sum_i w_i c_i (d,) float64, the messages in it, why others are not, and the bits of each message."""
         scale = 1.0 if self.server.remembers else self.clients / max(1, len(self._sent))
         total = torch.zeros(self.dim, dtype=torch.float64)
         begins = self.half.dense_start and self.plan.start == "gradient"
         starting = heard.version == 0 if begins else np.zeros(len(heard), bool)
-        used, bad = np.ones(len(heard), bool), list[Refused]()
+        used, bad, measured = np.ones(len(heard), bool), list[Refused](), np.zeros((2, len(heard)))
         for first in (True, False):
             spec = self._specs[0 if first else 1]
             for part in _groups(np.flatnonzero(starting == first), spec.most):
                 weights = self.weights[torch.from_numpy(heard.clients[part])] * scale
-                c, refused = wire.total([heard.payloads[at] for at in part.tolist()], spec, weights)
+                payloads = [heard.payloads[at] for at in part.tolist()]
+                c, refused = wire.total(payloads, spec, weights)
                 total += c
                 used[part[list(refused)]] = False
                 bad += refused.values()
-        return total, heard[np.flatnonzero(used)], bad
+                compressors = [] if first else self.plan.each(heard.clients[part])
+                measured[:, part] = self.account.up(payloads, spec, compressors)
+        return total, heard[np.flatnonzero(used)], bad, measured
 
     # Questions ------------------------------------------------------------------------------------
 
@@ -214,12 +228,13 @@ class CompressedStrategy(Strategy):
         deadline, asked, first = time.monotonic() + patience, set[int](), ""
         while len(self.nodes) < self.clients:
             new = [node for node in grid.get_node_ids() if node not in asked]
-            for reply in grid.send_and_receive(self._hello(new), timeout=patience) if new else ():
+            for reply in grid.send_and_receive(sendable(grid, self._hello(new)), timeout=patience) if new else ():
                 if reply.has_error():
                     first = first or said(reply.error.reason or "")
                     continue
                 node = reply.metadata.src_node_id
                 asked.add(node)
+                self.account.aside("enrol", [0], 1)
                 client = Block.unpack(records.read_block(reply)).client
                 if self.nodes.get(client, node) != node:
                     raise Silence(f"two nodes say they are client {client}")
@@ -240,7 +255,8 @@ class CompressedStrategy(Strategy):
         total = torch.zeros(self.dim, dtype=torch.float64)
         for clients in _groups(np.arange(self.clients), self.dim):
             messages = self._messages(Kind.AUDIT, clients, self._last.number)
-            heard, _ = self._open(grid.send_and_receive(messages, timeout=600))
+            heard, _ = self._open(grid.send_and_receive(sendable(grid, messages), timeout=600))
+            self.account.aside(str(self._last.number), [len(payload) for payload in heard.payloads], len(clients))
             if len(heard) < len(clients):
                 return None
             g, refused = wire.decode(heard.payloads, self._specs[0])
@@ -264,7 +280,8 @@ class CompressedStrategy(Strategy):
         """Let the clients forget this run."""
         if self.nodes:
             messages = self._messages(Kind.RETIRE, np.array(sorted(self.nodes)), self._last.number)
-            list(grid.send_and_receive(messages, timeout=60))
+            heard = list(grid.send_and_receive(sendable(grid, messages), timeout=60))
+            self.account.aside(str(self._last.number), [0] * len(heard), len(self.nodes))
 
     def _messages(
         self, kind: Kind, clients: Array, round: int,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flwr.app import Message
@@ -11,6 +11,7 @@ from flwr.app import Message
 from fl_ef21 import records
 from fl_ef21.blocks import Array
 from fl_ef21.errors import Refused
+from fl_ef21.flower_internals import NODE_UNAVAILABLE
 
 CLIENT_REASONS = ("block", "client", "source", "plan", "state", "model", "gradient", "value")
 FLOWERS_PREFIX = "\nException ClientAppException occurred. Message: "  # before a client's own words
@@ -49,3 +50,14 @@ def said(reason: str) -> str:
     """What a client itself raised, out of what Flower's runtimes wrap around it."""
     inner = re.fullmatch(r"<class '.*?'>:<'(.*)'>", reason, re.DOTALL)
     return (inner[1] if inner else reason).rpartition(FLOWERS_PREFIX)[2].strip()
+
+
+def failed(replies: Iterable[Message], nodes: Mapping[int, int]) -> dict[int, int]:
+    """Clients whose app answered with an error, and the length of its reason; nodes are by client.
+
+    That a node is gone is said by the SuperLink: nothing came from there.
+    """
+    errors = [message for message in replies if message.has_error() and message.error.code != NODE_UNAVAILABLE]
+    clients = {node: client for client, node in nodes.items()} if errors else {}
+    said_by = ((clients.get(message.metadata.src_node_id), message.error.reason or "") for message in errors)
+    return {client: len(reason) for client, reason in said_by if client is not None}

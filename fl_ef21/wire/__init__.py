@@ -19,10 +19,10 @@ from fl_ef21.messages import All, Compressed, Indices, Seeded
 from fl_ef21.wire import frame, payload
 from fl_ef21.wire.bits import SLACK, Array
 from fl_ef21.wire.forms import limit_of
-from fl_ef21.wire.frame import Layers, Spec, layers_of
+from fl_ef21.wire.frame import Layers, Spec, layers_of, stated_counts
 from fl_ef21.wire.values import FloatForm
 
-__all__ = ["Layers", "Spec", "check", "decode", "encode", "layers_of", "total"]
+__all__ = ["Layers", "Spec", "check", "decode", "encode", "layers_of", "stated_counts", "total"]
 
 _ADDED = {torch.float32: 0, torch.bfloat16: 16}  # how far their words are shifted to be those of a float32
 

@@ -113,6 +113,13 @@ def _whole(payload: bytes) -> bool:
     return payload[-CRC:] == crc.to_bytes(CRC, "little")
 
 
+def stated_counts(payloads: Sequence[bytes]) -> Array:
+    """(n,) int64: the counts that the heads state, 0 of what has no head. Nothing is checked."""
+    size = HEAD.itemsize
+    heads = np.frombuffer(b"".join([p[:size] if len(p) >= size else bytes(size) for p in payloads]), dtype=HEAD)
+    return heads["count"].astype(np.int64)
+
+
 def screen(payloads: Sequence[bytes], spec: Spec) -> tuple[Array, dict[int, Refused]]:
     """The counts (n,) int64 that the frames state, and what is wrong with the frames of which rows.
 
