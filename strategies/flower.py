@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -60,7 +60,7 @@ class Round:
     first: str
     uplink_bytes: int
     downlink_bytes: int
-    traffic: Traffic | None = None
+    traffic: Traffic | None = field(default=None, compare=False)
 
 
 class Silence(RuntimeError):

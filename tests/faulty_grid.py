@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -17,13 +17,16 @@ from flwr.app import Message
 from torch import Tensor
 
 from clients.program import Program
-from fl_ef21 import records
+from fl_ef21 import records, wire
 from fl_ef21.commit import Block, Kind
 from fl_ef21.errors import Refused
 from fl_ef21.flower_internals import CLIENT_RAISED, error_reply, identify
 from fl_ef21.flower_stamp import name_message
+from fl_ef21.messages import All, Floats, Indices, Seeded
 from fl_ef21.types import Problem
-from fl_ef21.wire.frame import CRC, HEAD, sealed
+from fl_ef21.wire.forms import FLOATS
+from fl_ef21.wire.frame import HEAD
+from fl_ef21.wire.values import FloatForm
 
 LOSSES = ("lose instruction", "lose reply")
 FAULTS = (
@@ -177,14 +180,29 @@ def _damage(message: Message, reply: Message, fault: Fault) -> tuple[Message, st
     elif fault.kind == "flip payload":
         at = fault.where % (8 * len(payload))
         reason = _why_payload(at)
-        if reason == "count":  # upwards, as fewer entries would be a wrong length
+        if reason == "count":  # upwards, as fewer entries may be sent
             at = 8 * (HEAD.itemsize - 1) + 7
-        payload = _flipped(payload, at)
+        payload, codes = _flipped(payload, at), _spec(payload).codes
+        if reason == "codes" and payload[4] in codes:  # another way to write, so that only the checksum tells
+            reason = "crc"
     else:
-        model: Any = message.content.get(records.MODEL)
-        nan = np.array(np.nan, dtype="float32" if model is None else model[records.MODEL].dtype).tobytes()
-        payload, reason = sealed(payload[: -CRC - len(nan)] + nan), "values"
+        payload, reason = _poisoned(payload), "values"
     return Message(records.reply(block, payload), reply_to=message), reason
+
+
+def _spec(payload: bytes) -> wire.Spec:
+    """Of floats, as its head says."""
+    head = np.frombuffer(payload[: HEAD.itemsize], dtype=HEAD)[0]
+    support = (All, Indices, Seeded)[head["kind"] >> 4]
+    return wire.Spec(int(head["dim"]), int(head["count"]), support, FloatForm(FLOATS[head["kind"] & 15]))
+
+
+def _poisoned(payload: bytes) -> bytes:
+    """The same with a last number that is none."""
+    c, _ = wire.decode([payload], _spec(payload))
+    flat = c.values.real(c.counts).to(_spec(payload).form.dtype)  # type: ignore[attr-defined]
+    flat[-1] = torch.nan
+    return wire.encode(replace(c, values=Floats(flat)))[0]
 
 
 def _flipped(data: bytes, bit: int) -> bytes:

@@ -289,8 +289,8 @@ def server_believes_it_holds_what_it_refused(patch: pytest.MonkeyPatch) -> None:
     add_up = CompressedStrategy._sum
 
     def believe(self: CompressedStrategy, heard: Heard) -> Any:
-        c, _, refused = add_up(self, heard)
-        return c, heard, refused
+        c, _, refused, measured = add_up(self, heard)
+        return c, heard, refused, measured
 
     patch.setattr(CompressedStrategy, "_sum", believe)
 
