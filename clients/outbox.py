@@ -19,10 +19,10 @@ class Outbox:
         """Messages c of these clients; `first` tells first gradients from all others, which have another form."""
         self._waiting.setdefault(first, []).append((asked, c))
 
-    def seal(self, rows: Rows, answers: Answers) -> None:
-        """Encode everything and stage every state under the payload that leads to it."""
+    def seal(self, rows: Rows, answers: Answers, layers: wire.Layers = ()) -> None:
+        """Encode everything and stage every state under the payload that leads to it; `layers` as for `wire.encode`."""
         for parts in self._waiting.values():
-            payloads, begin = wire.encode(join([c for _, c in parts])), 0
+            payloads, begin = wire.encode(join([c for _, c in parts]), layers), 0
             for asked, _ in parts:
                 mine = payloads[begin : begin + len(asked)]
                 begin += len(asked)

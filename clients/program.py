@@ -119,7 +119,7 @@ class Program:
             if after is not None:
                 rows.expect(rows.rows(after.clients))
             self._compute(plan, half, rows, x, tile, answers, outbox)
-        outbox.seal(rows, answers)
+        outbox.seal(rows, answers, plan.layers)
 
     def _size(self, plan: Plan) -> int:
         """Clients of a tile: on the CPU as many as suit its cache, on a GPU whole tiles that fill its free memory."""

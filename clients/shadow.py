@@ -44,8 +44,8 @@ def _figures(plan: Plan, half: Any, rows: Rows, at: Array, q: Tensor, asked: Ask
     found: list[Array] = []
 
     def look(u: Tensor) -> Compressed:
-        found.append(shadow.weigh(u, lambda v: plan.compress(v, keys, ids)))
-        found.extend(shadow.weigh(u, lambda v, C=one.C: C(v, keys)) for one in plan.shadows)  # type: ignore[misc]
+        found.append(shadow.weigh(u, lambda v: plan.compress(v, keys, ids), plan.layers))
+        found.extend(shadow.weigh(u, lambda v, C=one.C: C(v, keys), plan.layers) for one in plan.shadows)  # type: ignore[misc]
         raise _Enough
 
     try:

@@ -13,6 +13,7 @@ from fl_ef21.messages import Compressed, arrange
 from fl_ef21.schedule import Schedule
 from fl_ef21.shadow import Shadow
 from fl_ef21.types import Compressor
+from fl_ef21.wire import Layers
 
 T = TypeVar("T")
 
@@ -29,6 +30,7 @@ class Plan:
       levels: where clients differ, their compressors, dealt in turn; `compressor` is the first. Else empty.
       downlink: C of the way down, keyed by (seed, round); None sends the model itself.
       shadows: compressors that only look on.
+      layers: matrices whose empty rows and columns messages leave out, () where they do not.
       start: whether the first message is the first gradient, or the state starts at zero.
       seed, dtype: of the run; state and gradients are of this dtype.
     """
@@ -44,6 +46,7 @@ class Plan:
     levels: tuple[Compressor, ...] = ()
     downlink: Compressor | None = None
     shadows: tuple[Shadow, ...] = ()
+    layers: Layers = ()
 
     @property
     def compressors(self) -> tuple[Compressor, ...]:

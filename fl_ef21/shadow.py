@@ -52,14 +52,14 @@ class Seen:
         return {name: value for name, value in vars(self).items() if name != "word"}
 
 
-def weigh(u: Tensor, C: Compress) -> Array:
+def weigh(u: Tensor, C: Compress, layers: wire.Layers = ()) -> Array:
     """Payload bytes and kept energy (n, 2) of C on each row of u (n, d), by really encoding its messages.
 
     NaN for all rows where C refuses them. A row of zeros has no energy: NaN.
     """
     try:
         c = C(u)
-        payloads = wire.encode(c)
+        payloads = wire.encode(c, layers)
     except (ValueError, torch.linalg.LinAlgError):  # type: ignore[attr-defined]  # a vector without a message
         return np.full((len(u), 2), np.nan)
     exact = u.to(torch.float64)

@@ -183,6 +183,7 @@ class Method(Section):
     values: Literal["exact", "bfloat16", "float16", "int8", "int4", "sign", "natural", "qsgd"] | None = None
     scale_block: Count | None = None
     downlink: Text | None = None
+    layer_aware: Switch = False
     optimizer: Text = "sgd"
     optimizer_args: dict[str, Any] = Field(default_factory=dict)
     label: Annotated[str, Field(strict=True)] = ""

@@ -28,6 +28,7 @@ from fl_ef21.shadow import Shadow
 from fl_ef21.store import Store
 from fl_ef21.threads import computing_with
 from fl_ef21.types import Compressor, Problem
+from fl_ef21.wire import layers_of
 from scenarios.loading import to_toml
 from scenarios.schema import Engine, Method, Scenario, default_values
 from strategies.descent import Descent
@@ -188,6 +189,7 @@ def _plan(scenario: Scenario, number: int, method: Method, problem: Problem) -> 
         compressor=levels[0], start=scenario.train.start, seed=scenario.seed, dtype=DTYPES[scenario.train.dtype],
         levels=levels if len(levels) > 1 else (), downlink=_downlink(scenario, number, problem),
         shadows=tuple(_shadow(scenario, i, word, problem) for i, word in enumerate(scenario.shadow)),
+        layers=layers_of(problem.shapes) if method.layer_aware else (),
     )  # fmt: skip
 
 

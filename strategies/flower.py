@@ -101,7 +101,7 @@ class CompressedStrategy(Strategy):
         """What a first and any other message must look like."""
         u = torch.ones(1, self.dim, dtype=self.plan.dtype)
         key = torch.zeros(1, dtype=torch.int64)
-        spec = wire.Spec.of_any([C(u, key) for C in self.plan.compressors])
+        spec = replace(wire.Spec.of_any([C(u, key) for C in self.plan.compressors]), layers=self.plan.layers)
         if self.plan.compressor.bits(self.dim) is None:  # how much is sent depends on u
             spec = replace(spec, most=self.dim)
         return wire.Spec.of(whole(u)), spec
