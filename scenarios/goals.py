@@ -9,7 +9,6 @@ from html import escape as e
 from typing import Any
 
 from scenarios import sections, units
-from scenarios.headline import SAVES
 from scenarios.sections import Entry
 from scenarios.targets import SMOOTH, bytes_within, frontier, smoothed
 
@@ -43,7 +42,7 @@ def goal(entries: Sequence[Entry]) -> Goal | None:
     """None where no uncompressed method got through."""
     finals: dict[int, float] = {}
     for i, entry in enumerate(entries):
-        if entry.sound and entry.saving is not None and entry.saving <= SAVES:
+        if entry.sound and entry.uncompressed:
             curve = smoothed(entry.rounds, "grad_norm_sq")
             finals |= {i: curve[-1][0]} if curve else {}
     if not finals:

@@ -8,18 +8,16 @@ from scenarios import units
 from scenarios.sections import Entry, card
 from scenarios.targets import bytes_to, weakest_best
 
-SAVES = 1.05  # uncompressed messages have headers: only more than this is a saving
-
 
 def best_compressed(entries: Sequence[Entry]) -> Entry | None:
     """Of the methods that saved bytes and got through, that with the lowest final training loss."""
-    able = [m for m in entries if m.sound and (m.saving or 0) > SAVES]
+    able = [m for m in entries if m.sound and m.saving is not None and not m.uncompressed]
     return min(able, key=_loss, default=None)
 
 
 def best_uncompressed(entries: Sequence[Entry]) -> Entry | None:
     """Of the methods that saved nothing and got through, that with the lowest final training loss."""
-    able = [m for m in entries if m.sound and m.saving is not None and m.saving <= SAVES]
+    able = [m for m in entries if m.sound and m.uncompressed]
     return min(able, key=_loss, default=None)
 
 

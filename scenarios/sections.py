@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from scenarios.results import Result
 
+_SAVES = 1.05  # uncompressed messages have headers: only more than this is a saving
 _DASHARRAY = {
     "solid": "none",
     "dash": "7 4",
@@ -63,6 +64,13 @@ class Entry:
     def sound(self) -> bool:
         """Whether its figures can be set against others'."""
         return self.method.get("status") not in ("diverged", "failed")
+
+    @property
+    def uncompressed(self) -> bool:
+        """Whether its messages lost nothing; of a run that does not say so, whether they saved nothing."""
+        lossless = self.method.get("lossless")
+        saved = self.saving
+        return bool(lossless) if lossless is not None else saved is not None and saved <= _SAVES
 
     @property
     def saving(self) -> float | None:

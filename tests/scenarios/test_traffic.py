@@ -40,7 +40,7 @@ def test_clients_rounds_and_the_summary_add_up(tmp_path: Path) -> None:
             column = f"{way}_bytes" if layer == "payload_bytes" else name
             assert last[column] == total, column
     assert len(messages) == 6 + 3 * 3 == clients["asked"].sum()
-    assert messages["uplink_algorithm_bits"].sum() == 6 * 32 * 640 + 9 * 32 * 9
+    assert messages["uplink_algorithm_bits"].sum() == 6 * 32 * 640 + 9 * 16 * 9  # k = 9 in bfloat16
     assert method["traffic"]["asides"]["uplink_wire_bytes"] > 0
     page = (run.folder / "report.html").read_text()  # type: ignore[operator]
     assert "payload / bound" in page and "on the wire" in page
