@@ -8,13 +8,14 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: setup demo test lint types tests bench fuzz clean
+.PHONY: setup demo test lint types tests bench fuzz nightly clean
 
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(shell command -v $(PYTHON) || command -v python3) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m fl_ef21.warm
 	touch $@
 
 demo: $(READY)
@@ -45,6 +46,9 @@ fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz.campaign --mutations 1000000
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.fuzz/numba $(BIN)/python -m tests.fuzz.campaign --mutations 100000 --seed 1
 	$(BIN)/python -m tests.fuzz.fuzz_decode .fuzz/corpus -artifact_prefix=.fuzz/ -max_total_time=$$((60 * $(FUZZ_MINUTES)))
+
+nightly: fuzz
+	$(BIN)/python -m pytest -m nightly
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -19,7 +19,7 @@ from scenarios.results import Result
 from tests.counting_proxy import CountingProxy, Exchange
 from tests.system.test_flwr_run import copy_project, free_ports, stop
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.nightly]  # minutes: Flower starts a process for every message
 
 NODES = 2
 # d = 7,850: first a dense gradient of 31 kB, then 78 numbers
