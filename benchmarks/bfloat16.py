@@ -22,7 +22,7 @@ LAST = 10
 
 
 def scenario(eta: float, momentum: str | None, rounds: int) -> Scenario:
-    method = {"eta": eta, "gamma": GAMMAS[eta], "compressor": "topk", "fraction": 0.01}
+    method = {"eta": eta, "gamma": GAMMAS[eta], "compressor": "topk", "fraction": 0.01, "values": "exact"}
     return Scenario.model_validate({
         "name": "bfloat16", "rounds": rounds, "seed": 1, "partition": {"clients": 100, "scheme": "dirichlet"},
         "train": {"batch_size": 1, "momentum_dtype": momentum},

@@ -74,7 +74,8 @@ class World:
             "name": "benchmark", "rounds": 1, "data": data, "model": models[self.kind],
             "partition": {"clients": self.clients, "scheme": "iid"},
             "train": {"batch_size": BATCH, "start": "zero", "participation": self.cases[-1].asked / self.clients},
-            "method": [{"name": "ef21-sgdm", "eta": ETA, "gamma": GAMMA, "compressor": "topk", "k": self.k}],
+            "method": [{"name": "ef21-sgdm", "eta": ETA, "gamma": GAMMA, "compressor": "topk", "k": self.k,
+                        "values": "exact"}],
             "evaluate": {"every": 10**6, "audit": False}, "engine": {"actors": self.actors},
         })  # fmt: skip
 

@@ -44,15 +44,15 @@ def mean(payloads: list[bytes]) -> float:
     return sum(map(len, payloads)) / len(payloads)
 
 
-def ours(c: Compressed) -> Ours:
-    """What our format takes for c's support, whatever its values."""
+def ours(c: Compressed, layers: wire.Layers = ()) -> Ours:
+    """What our format takes for c's support, whatever its values; with layers, empty rows and columns left out."""
     n, k = len(c), int(c.counts[0])
     rng = torch.Generator().manual_seed(0)
     signs = Signs(torch.rand(n * k, generator=rng) < 0.5, torch.ones(n))
     keys = Seeded(torch.randint(-(2**63), 2**63 - 1, (n,), generator=rng))
     seeded = mean(wire.encode(replace(c, values=signs, support=keys)))
     return Ours(
-        mean(wire.encode(replace(c, values=signs))) - seeded + KEY,
+        mean(wire.encode(replace(c, values=signs), layers)) - seeded + KEY,
         seeded - KEY - -(-k // 8) - SCALE,
     )
 
@@ -78,6 +78,7 @@ def measure(message: Message, rivals: Mapping[str, Rival]) -> Row:
         "name": message.name, "d": d, "k": k, "clients": len(c), "framing": mine.framing,
         "index_bytes": {"bound": bound, "ours": mine.index}
         | {name: float(np.mean([r.indices(row, d) for row in index])) for name, r in rivals.items()},
+        "layered_index_bytes": ours(c, wire.layers_of(message.shapes)).index if message.shapes else None,
         "values": {dtype: _values(message, dtype, mine, rivals, index) for dtype in DTYPES},
     }  # fmt: skip
 

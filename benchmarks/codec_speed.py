@@ -39,11 +39,7 @@ def least(call: Callable[[], Any], repeats: int) -> float:
 
 def decode_and_sum(payloads: Sequence[bytes], spec: wire.Spec, weights: torch.Tensor) -> torch.Tensor:
     """sum_i w_i c_i, (d,) float64, of payloads of which none may be refused."""
-    if hasattr(wire, "total"):
-        total, refused = wire.total(payloads, spec, weights)
-    else:
-        c, refused = wire.decode(payloads, spec)
-        total = c.total(weights)
+    total, refused = wire.total(payloads, spec, weights)
     if refused:
         raise RuntimeError(f"our own payload was refused: {next(iter(refused.values()))}")
     return total

@@ -68,6 +68,8 @@ def real_targets(inputs: str, large: Sequence[Row]) -> list[Row]:
     lines = []
     for name, over in (("mean", geometric), ("worst", max)):
         lines.append(target(f"indices, {inputs}, {name}: x log2 C", 0.80, map(index_ratio, large), over))
+        layered = [row["layered_index_bytes"] / row["index_bytes"]["bound"] for row in large]
+        lines.append(target(f"indices, layer-aware, {inputs}, {name}: x log2 C", 0.70, layered, over))
         for dtype in ("bfloat16", "float32"):
             found = [whole_ratio(row, dtype) for row in large]
             lines.append(target(f"whole, {inputs}, {dtype}, {name}: x bound", 0.92, found, over))

@@ -40,7 +40,7 @@ CASES: dict[str, dict[str, Any]] = {
         "engine": {"actors": 2, "state": "mapped", "memory_gib": 4.0},
     },
 }  # fmt: skip
-METHOD = {"name": "ef21-sgdm", "eta": 0.1, "gamma": 0.05, "compressor": "topk", "fraction": 0.01}
+METHOD = {"name": "ef21-sgdm", "eta": 0.1, "gamma": 0.05, "compressor": "topk", "fraction": 0.01, "values": "exact"}
 
 
 @dataclass(frozen=True)

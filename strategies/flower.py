@@ -30,9 +30,9 @@ from fl_ef21.threads import computing_with
 from fl_ef21.traffic import Traffic
 from fl_ef21.types import ClientHalf
 from strategies import SERVERS
-from strategies.accounting import Account, Measured
 from strategies.descent import Descent, Shapes
 from strategies.downlink import WHOLE, bases, downlink_of
+from strategies.flower_account import Account, Measured
 from strategies.flower_replies import Heard, read, said
 from strategies.ledger import Ledger
 from strategies.shadow import watched, words

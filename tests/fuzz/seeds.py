@@ -163,6 +163,16 @@ def _messages() -> Iterator[tuple[str, Compressed]]:
                 yield f"{support}, {kind}, {pattern}", message(support, kind, size, pattern)
 
 
+def _layered() -> Iterator[Sort]:
+    """Supports in few rows and columns of matrices, for a receiver that knows the matrices."""
+    layers = ((40, 50), (1, 50))
+    for step in (1, 3):
+        index = [50 * row + column for row in range(0, 40, step) for column in range(10, 17)] + [2049]
+        values = Floats(torch.linspace(1, 2, len(index)).bfloat16())
+        c = Compressed(2050, torch.tensor([len(index)]), Indices(torch.tensor(index)), values)
+        yield Sort(f"indices, layers, {step}", replace(wire.Spec.of(c), layers=layers), tuple(wire.encode(c, layers)))
+
+
 @cache
 def sorts() -> tuple[Sort, ...]:
     """All of them. The last ones are for a receiver that takes any number of entries, which a lie may abuse."""
@@ -171,4 +181,4 @@ def sorts() -> tuple[Sort, ...]:
         c = message("indices", kind, SHAPES["huge"])
         spec = replace(wire.Spec.of(c), most=c.dim)
         made.append(Sort(f"indices, {kind}, any number of them", spec, tuple(wire.encode(c))))
-    return tuple(made)
+    return (*made, *_layered())

@@ -56,7 +56,7 @@ def summed_otherwise(
     payloads: Sequence[bytes], spec: wire.Spec, c: Compressed, refused: dict[int, Refused]
 ) -> str | None:
     """Where decoding and summing at once differs from decoding, then summing; None where it does not."""
-    if not hasattr(wire, "total") or spec.dim > WIDE:
+    if spec.dim > WIDE:
         return None
     weights = torch.linspace(0.5, 1.5, len(payloads), dtype=torch.float64)
     got, alike = wire.total(payloads, spec, weights)

@@ -139,5 +139,5 @@ def test_every_client_of_every_round_is_in_the_folder(counted: tuple[CountingPro
     _, run = counted
     rows = run.traffic(run.summary["methods"][0]["label"], each="message")
     assert list(rows["round"]) == [1] * NODES + [2] * NODES and rows["answered"].all()
-    assert list(rows["uplink_algorithm_bits"]) == [32 * 7850] * NODES + [32 * 78] * NODES
+    assert list(rows["uplink_algorithm_bits"]) == [32 * 7850] * NODES + [16 * 78] * NODES
     assert rows["uplink_payload_bytes"].sum() == run.rounds["uplink_bytes"].max()
