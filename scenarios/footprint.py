@@ -26,7 +26,7 @@ from scenarios.schema import Engine
 from scenarios.setup import Setup, device
 from scenarios.units import binary
 from strategies import SERVERS
-from strategies.flower import TOGETHER
+from strategies.rounds import TOGETHER
 
 MiB = 2**20
 ACTOR = 400 * MiB  # of an actor besides its clients; it does not give small pieces back (engine/shard.py)

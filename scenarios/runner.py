@@ -30,7 +30,7 @@ from scenarios.schema import Scenario
 from scenarios.setup import Setup, prepare
 from scenarios.summary import summarise
 from scenarios.training import Keep, Outcome, Row, Tally, Training
-from strategies.flower import Silence
+from strategies.rounds import Silence
 
 
 class RunFailed(RuntimeError):

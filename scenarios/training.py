@@ -14,7 +14,8 @@ from fl_ef21.flower_traffic import Cost
 from fl_ef21.traffic import LAYERS, PerClient, Traffic
 from scenarios.interrupt import Interrupt
 from scenarios.setup import Setup
-from strategies.flower import CompressedStrategy, Round, Silence
+from strategies.flower import CompressedStrategy
+from strategies.rounds import Round, Silence
 
 Row = dict[str, Any]
 TRAFFIC = tuple(f"{way}_{layer}" for way in ("uplink", "downlink") for layer in LAYERS if layer != "payload_bytes")

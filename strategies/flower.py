@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
@@ -27,7 +27,6 @@ from fl_ef21.messages import whole
 from fl_ef21.plan import Plan
 from fl_ef21.shadow import Seen, means
 from fl_ef21.threads import computing_with
-from fl_ef21.traffic import Traffic
 from fl_ef21.types import ClientHalf
 from strategies import SERVERS
 from strategies.descent import Descent, Shapes
@@ -35,36 +34,11 @@ from strategies.downlink import WHOLE, bases, downlink_of
 from strategies.flower_account import Account, Measured
 from strategies.flower_replies import Heard, read, said
 from strategies.ledger import Ledger
+from strategies.rounds import Round, Silence, groups, round_half_up
 from strategies.shadow import watched, words
 
-TOGETHER = 1 << 28  # bytes of decoded float64 values that are in memory at once
 Carried = tuple[ArrayRecord | None, ConfigRecord | None]  # the model, and its version
 NOTHING: Mapping[int, Carried] = {WHOLE: (None, None)}
-
-
-@dataclass(frozen=True)
-class Round:
-    """What one round did.
-
-    Attributes:
-      participants: clients whose message is in g.
-      refused: how many replies were not used, by reason; `first` tells of one of them.
-      uplink_bytes, downlink_bytes: serialised payloads of this round.
-      traffic: the same client by client and in layers, None where the strategy does not account.
-    """
-
-    number: int
-    invited: int
-    participants: int
-    refused: Mapping[str, int]
-    first: str
-    uplink_bytes: int
-    downlink_bytes: int
-    traffic: Traffic | None = field(default=None, compare=False)
-
-
-class Silence(RuntimeError):
-    """A round in which no client could be used."""
 
 
 class CompressedStrategy(Strategy):
@@ -207,7 +181,7 @@ class CompressedStrategy(Strategy):
         used, bad, measured = np.ones(len(heard), bool), list[Refused](), np.zeros((2, len(heard)))
         for first in (True, False):
             spec = self._specs[0 if first else 1]
-            for part in _groups(np.flatnonzero(starting == first), spec.most):
+            for part in groups(np.flatnonzero(starting == first), spec.most):
                 weights = self.weights[torch.from_numpy(heard.clients[part])] * scale
                 payloads = [heard.payloads[at] for at in part.tolist()]
                 c, refused = wire.total(payloads, spec, weights)
@@ -253,7 +227,7 @@ class CompressedStrategy(Strategy):
         if not self.server.remembers:
             return None
         total = torch.zeros(self.dim, dtype=torch.float64)
-        for clients in _groups(np.arange(self.clients), self.dim):
+        for clients in groups(np.arange(self.clients), self.dim):
             messages = self._messages(Kind.AUDIT, clients, self._last.number)
             heard, _ = self._open(grid.send_and_receive(sendable(grid, messages), timeout=600))
             self.account.aside(str(self._last.number), [len(payload) for payload in heard.payloads], len(clients))
@@ -318,14 +292,3 @@ class CompressedStrategy(Strategy):
     def summary(self) -> None:
         """One line to Flower's log."""
         logging.getLogger("flwr").info("%s: %s with %r", self.plan.label, self.plan.method, self.plan.compressors)
-
-
-def _groups(some: Array, entries: int) -> list[Array]:
-    """Cut so that messages of so many entries fit `TOGETHER`: nearly always one group, except of dense vectors."""
-    size = max(1, TOGETHER // (8 * max(1, entries)))
-    return [some[at : at + size] for at in range(0, len(some), size)]
-
-
-def round_half_up(number: float) -> int:
-    """2.5 -> 3, where Python's own rounding says 2."""
-    return int(number + 0.5)

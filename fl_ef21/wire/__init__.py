@@ -61,8 +61,8 @@ def decode(payloads: Sequence[bytes], spec: Spec) -> tuple[Compressed, dict[int,
     form, n, r = spec.form, len(payloads), _screened(payloads, spec)
     counts, bad, found = r.counts, r.bad, r.found
     plains, xs = form.plains(counts), form.numbers(counts)
-    plain, x = np.zeros(int(plains.sum()), np.uint8), np.zeros(int(xs.sum()), np.uint32)
-    index = np.zeros(int(counts.sum()) if spec.support is Indices else 0, np.int64)
+    plain, x = np.empty(int(plains.sum()), np.uint8), np.empty(int(xs.sum()), np.uint32)
+    index = np.empty(int(counts.sum()) if spec.support is Indices else 0, np.int64)
     keys = np.zeros((n, payload.KEY), np.uint8)
     payload.unpack(
         r.data, r.first, r.stops, bad, r.known, plain, plains, x, xs, form.width, spec.code, index, keys, counts,

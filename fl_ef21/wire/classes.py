@@ -15,6 +15,8 @@ FSE, RFC 8878, section 4.1.1.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fl_ef21.compiled import compiled
@@ -188,47 +190,63 @@ def _take(data: Array, bit: int, e: int) -> tuple[int, int]:
 take = compiled(_take)
 
 
-def _read(data: Array, at: int, stop: int, log: int, table: Array, x: Array) -> bool:
-    """Fills x from the bytes at .. stop - 1; whether they are as many numbers, to the last bit.
+def _reader(sums: int) -> Any:
+    """A loop that fills x from the bytes at .. stop - 1 and says whether they are as many numbers, to the last bit.
 
-    A number that overflows uint32 stands for itself modulo 2^32.
+    With sums = 0 these are the numbers, and one that overflows uint32 stands for itself modulo 2^32. With sums = 1 they
+    are gaps, and x (k,) int64 the indices between which they lie.
     """
-    if stop <= at or data[stop - 1] == 0:
-        return False
-    bit, first, turns = stop * 8 - 1, at * 8, lanes(x.size)
-    while data[bit >> 3] >> (bit & 7) & 1 == 0:
-        bit -= 1
-    if bit - first < turns * log:
-        return False
-    s = np.zeros(4, np.uint64)
-    for j in range(turns):
-        bit -= log
-        s[j] = load64(data, bit >> 3) >> np.uint64(bit & 7) & np.uint64((1 << log) - 1)
-    s0, s1, s2, s3 = s[0], s[1], s[2], s[3]
-    i, whole = 0, x.size - x.size % 4 if turns == 4 else 0
-    while i < whole and bit - first >= 4 * 57:  # four numbers cannot read past the beginning
-        e = table[s0]
-        bit -= np.int64(e & _BYTE)
-        x[i], s0 = take(data, bit, e)
-        e = table[s1]
-        bit -= np.int64(e & _BYTE)
-        x[i + 1], s1 = take(data, bit, e)
-        e = table[s2]
-        bit -= np.int64(e & _BYTE)
-        x[i + 2], s2 = take(data, bit, e)
-        e = table[s3]
-        bit -= np.int64(e & _BYTE)
-        x[i + 3], s3 = take(data, bit, e)
-        i += 4
-    s[0], s[1], s[2], s[3] = s0, s1, s2, s3
-    while i < x.size:
-        e = table[s[i & (turns - 1)]]
-        bit -= np.int64(e & _BYTE)
-        if bit < first:
+
+    def _read(data: Array, at: int, stop: int, log: int, table: Array, x: Array) -> bool:
+        last = np.int64(-sums)
+        if stop <= at or data[stop - 1] == 0:
             return False
-        x[i], s[i & (turns - 1)] = take(data, bit, e)
-        i += 1
-    return bit == first and not s.any()
+        bit, first, turns = stop * 8 - 1, at * 8, lanes(x.size)
+        while data[bit >> 3] >> (bit & 7) & 1 == 0:
+            bit -= 1
+        if bit - first < turns * log:
+            return False
+        s = np.zeros(4, np.uint64)
+        for j in range(turns):
+            bit -= log
+            s[j] = load64(data, bit >> 3) >> np.uint64(bit & 7) & np.uint64((1 << log) - 1)
+        s0, s1, s2, s3 = s[0], s[1], s[2], s[3]
+        i, whole = 0, x.size - x.size % 4 if turns == 4 else 0
+        while i < whole and bit - first >= 4 * 57:  # four numbers cannot read past the beginning
+            e = table[s0]
+            bit -= np.int64(e & _BYTE)
+            number, s0 = take(data, bit, e)
+            last = last * sums + np.int64(number) + sums
+            x[i] = last
+            e = table[s1]
+            bit -= np.int64(e & _BYTE)
+            number, s1 = take(data, bit, e)
+            last = last * sums + np.int64(number) + sums
+            x[i + 1] = last
+            e = table[s2]
+            bit -= np.int64(e & _BYTE)
+            number, s2 = take(data, bit, e)
+            last = last * sums + np.int64(number) + sums
+            x[i + 2] = last
+            e = table[s3]
+            bit -= np.int64(e & _BYTE)
+            number, s3 = take(data, bit, e)
+            last = last * sums + np.int64(number) + sums
+            x[i + 3] = last
+            i += 4
+        s[0], s[1], s[2], s[3] = s0, s1, s2, s3
+        while i < x.size:
+            e = table[s[i & (turns - 1)]]
+            bit -= np.int64(e & _BYTE)
+            if bit < first:
+                return False
+            number, s[i & (turns - 1)] = take(data, bit, e)
+            last = last * sums + np.int64(number) + sums
+            x[i] = last
+            i += 1
+        return bit == first and not s.any()
+
+    return compiled(_read)
 
 
-read = compiled(_read)
+read, read_indices = _reader(0), _reader(1)

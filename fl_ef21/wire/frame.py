@@ -140,10 +140,11 @@ def screen(payloads: Sequence[bytes], spec: Spec) -> tuple[Array, dict[int, Refu
         ("dim", head["dim"], head["dim"] != spec.dim),
         ("count", count, beyond),
     ):
-        for row in np.flatnonzero(wrong).tolist():
-            refused.setdefault(row, Refused(reason, f"found {found[row]!s}"))
+        if wrong.any():
+            for row in np.flatnonzero(wrong).tolist():
+                refused.setdefault(row, Refused(reason, f"found {found[row]!s}"))
     for row, one in enumerate(payloads):
         if row not in refused and not _whole(one):
             refused[row] = Refused("crc")
-    counts = np.where(np.isin(np.arange(len(payloads)), list(refused)), 0, count)
-    return counts, refused
+    count[list(refused)] = 0
+    return count, refused

@@ -46,7 +46,7 @@ def _write(index: Array, dim: int, gap: Array, s: Array, held: Array, out: Array
         fine = 2 if k >= FINE else 1
         many = classes.assign(gap, 0, 0, fine, s, held)
         stop = numbers.in_classes(gap, 0, 0, fine, s, held, many, out, at)
-        if stop - at < size:
+        if stop - at < size + (size >> 8 if k >= FINE else 0):  # classes are read twice as fast
             return stop, CLASSES
     if code == GOLOMB:
         return golomb.write(gap, 0, m, out, at), GOLOMB
@@ -92,8 +92,8 @@ def _read(data: Array, at: int, stop: int, code: int, dim: int, table: Array, ga
             return False
     elif code == CLASSES:
         log, begin = numbers.open_classes(data, at, stop, table)
-        if begin < 0 or not classes.read(data, begin, stop, log, table, gap):
-            return False
+        fine = begin >= 0 and classes.read_indices(data, begin, stop, log, table, index)
+        return fine and index[k - 1] < dim
     else:
         return False
     last = np.int64(-1)

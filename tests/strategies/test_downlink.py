@@ -29,7 +29,8 @@ from scenarios.runner import flower_loader
 from scenarios.setup import Setup, prepare
 from strategies.downlink import WHOLE, Shifted
 from strategies.ef21_p import EF21P, State
-from strategies.flower import CompressedStrategy, Round
+from strategies.flower import CompressedStrategy
+from strategies.rounds import Round
 from tests.faulty_grid import FAULTS, Fault, FaultyGrid, Turn
 from tests.small import ALL_METHODS, scenario
 

@@ -27,9 +27,10 @@ from fl_ef21.state import Rows
 from fl_ef21.store import Files, Memory
 from scenarios.setup import Setup, prepare
 from strategies import SERVERS
-from strategies.flower import CompressedStrategy, Round, Silence
+from strategies.flower import CompressedStrategy
 from strategies.flower_replies import Heard
 from strategies.ledger import Ledger
+from strategies.rounds import Round, Silence
 from tests.faulty_grid import FAULTS, LOSSES, Expected, Fault, FaultyGrid, Turn
 from tests.small import scenario
 
