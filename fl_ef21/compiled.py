@@ -7,6 +7,7 @@ inside: after an update it would go on running their old code.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
@@ -18,6 +19,7 @@ from numba.core import config as numba_config
 
 config: Any = numba_config
 _HERE = Path(__file__).parent
+KEPT = 3
 _SOURCES = ("compiled.py", "select.py", "kernels/*.py", "wire/*.py")
 
 
@@ -29,10 +31,19 @@ def _folder() -> str:
     base = Path(config.CACHE_DIR) if config.CACHE_DIR else _HERE / "__pycache__"
     folder = base / f"compiled-{digest}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            _forget(base)
     except OSError:
         return ""
     return str(folder) if os.access(folder, os.W_OK) else ""
+
+
+def _forget(base: Path) -> None:
+    """Remove what older sources were compiled to, but for the last few: other working trees may share the folder."""
+    kept = sorted(base.glob("compiled-*"), key=lambda path: path.stat().st_mtime)
+    for old in kept[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def compiled(loop: Callable[..., Any]) -> Any:

@@ -1,0 +1,38 @@
+"""Compiled loops are kept by what their sources are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fl_ef21 import compiled
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(compiled.config, "CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def test_other_sources_are_another_folder(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = compiled._folder.__wrapped__()
+    monkeypatch.setattr(compiled, "_SOURCES", ("compiled.py",))
+    other = compiled._folder.__wrapped__()
+    assert Path(now).parent == Path(other).parent == base and now != other
+
+
+def test_the_oldest_are_forgotten(base: Path) -> None:
+    for age in range(5):
+        (base / f"compiled-{age}").mkdir()
+        os.utime(base / f"compiled-{age}", (1000 - age, 1000 - age))
+    kept = Path(compiled._folder.__wrapped__())
+    assert {path.name for path in base.iterdir()} == {kept.name, "compiled-0", "compiled-1"}
+
+
+def test_where_nothing_can_be_written_numba_decides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(compiled.config, "CACHE_DIR", str(tmp_path / "file"))
+    assert compiled._folder.__wrapped__() == ""
+    assert compiled.compiled(lambda: 3)() == 3
