@@ -26,6 +26,7 @@ from benchmarks.codec_speed import speeds
 from benchmarks.codec_targets import targets
 from benchmarks.codec_text import sizes_text, speed_text, targets_text
 from benchmarks.environment import environment, line
+from fl_ef21.engine.shard import keep_memory
 from fl_ef21.threads import computing_with
 
 Row = dict[str, Any]
@@ -73,6 +74,7 @@ def main() -> None:
     ask.add_argument("--only", choices=PARTS, help="one part of the table")
     given = ask.parse_args()
     say = (lambda text: None) if given.json else (lambda text: print(text, flush=True))
+    keep_memory()  # as a run does
     with computing_with(1):
         table = collect(given.quick, given.mnist, [given.only] if given.only else PARTS, say)
     if given.json:

@@ -19,6 +19,7 @@ from fl_ef21.types import Compressor
 from strategies.downlink import WHOLE, Downlink, Sent, bases
 from strategies.flower_replies import Heard, failed
 
+LOOKED_AT = 1 << 14  # values of a round that are decoded for their entropy; the others are given the mean
 Measured = Array  # (2, m) float64: bits of m messages as papers count them, and at the least
 
 
@@ -56,7 +57,7 @@ class Account:
         if not self.open or not payloads:
             return measured
         free = any(C.bits(self.dim) is None for C in compressors)  # then only the message itself can say
-        step = 1 if free else max(1, len(payloads) * spec.most // bound.SAMPLE)
+        step = 1 if free else max(1, len(payloads) * spec.most // LOOKED_AT)
         c, _ = wire.decode(payloads[::step], spec)
         if step == 1:
             return np.stack([bound.counted(c, compressors), bound.bound(c)])
