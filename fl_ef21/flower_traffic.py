@@ -232,13 +232,6 @@ def _object_up(content: Any) -> Any:
     return content + rest + _digits(content + rest)
 
 
-def _object_down(content: Any) -> Any:
-    from flwr.proto.message_pb2 import PullObjectResponse
-
-    rest = PullObjectResponse(object_found=True, object_available=True).ByteSize()
-    return content + rest + _digits(content + rest)
-
-
 @lru_cache(maxsize=1)
 def _block_entry() -> int:
     """Bytes of the block's item in the serialised ConfigRecord."""
