@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fl_ef21.blocks import Array
@@ -30,6 +30,24 @@ class Round:
     uplink_bytes: int
     downlink_bytes: int
     traffic: Traffic | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What one round changed.
+
+    Attributes:
+      clients: (m,) int64, in the order in which they were added; payloads: m of them.
+      left, joined: changes of membership, before the sum.
+      digest: 16 bytes over what the server holds afterwards, equal for equal trajectories.
+    """
+
+    round: int
+    clients: Array
+    payloads: Sequence[bytes]
+    left: tuple[int, ...]
+    joined: tuple[int, ...]
+    digest: bytes
 
 
 class Silence(RuntimeError):
