@@ -22,8 +22,8 @@ from fl_ef21.errors import InputError, Refused
 from strategies.rounds import Commit
 
 APPLICATION, FORMAT = int.from_bytes(b"EF21", "big"), 1
-PAGE = 8192
-LOG = 4096  # pages of the write-ahead log before they are moved into the file
+PAGE = 1 << 15  # bytes; most of a journal is long runs of payloads
+LOG = 1024  # pages of the write-ahead log before they are moved into the file
 LAST = 0xFFFFFFFF  # the largest round there may be
 STORAGE = (3, 8, 10, 13, 14)  # SQLite's PERM, READONLY, IOERR, FULL and CANTOPEN
 BUSY, FULL = (5, 6), 13
