@@ -20,7 +20,9 @@ def client_app(load: Callable[[Context], Program]) -> ClientApp:
         model = message.content.get(records.MODEL)
         x = None if model is None else records.unpack_model(message.content.array_records[records.MODEL])
         told = [records.read_broadcast(message.content)]
-        got = load(context).answer(x, [identity(context)], [records.read_block(message)], told)[0]
+        repair = records.read_repair(message.content)
+        repairs = {} if repair is None else {0: repair}
+        got = load(context).answer(x, [identity(context)], [records.read_block(message)], told, repairs)[0]
         if isinstance(got, Refused):
             raise got
         return Message(records.reply(*got), reply_to=message)

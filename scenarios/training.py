@@ -86,7 +86,7 @@ class Training:
 
     def _rounds(self, grid: Grid, interrupt: Interrupt, keep: Keep, tell: Callable[[Tally, Row], None]) -> Outcome:
         scenario = self.setup.scenario
-        self.strategy.enrol(grid)
+        self.strategy.nodes.enrol(grid)
         if reason := self._evaluate(grid, 0, keep.row):
             return self._outcome("diverged", reason)
         self._look(grid, 1, keep.shadow)
