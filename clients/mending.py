@@ -30,7 +30,7 @@ def mend(rows: Rows, row: int, repair: Repair, to: Point, forms: Forms) -> bool:
     if way[-1] != to:
         return False
     at = np.array([row])
-    if rows.staged[row] in way and rows.points[row] not in way:
+    if rows.staged[row] in way:
         staged = rows.staged[row]
         rows.settle(at, np.array([staged.version]), words(staged.chain)[None])
     held: Any = rows.read(at)

@@ -86,7 +86,7 @@ class Descent:
         for key, value in {**tensors, **note}.items():
             if key != "x":
                 i, j, name = key.split(".", 2)
-                kept[int(i)].setdefault(int(j), {})[name] = value
+                kept[int(i)].setdefault(int(j), {})[name] = value.clone() if isinstance(value, Tensor) else value
         for optimizer, state in zip(self._optimizers, kept, strict=True):
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
