@@ -92,7 +92,7 @@ class Training:
         self._look(grid, 1, keep.shadow)
         began = time.perf_counter()
         try:
-            for done in self.strategy.rounds(grid, scenario.rounds):
+            for done in self.strategy.rounds(grid, scenario.rounds, scenario.train.timeout):
                 self.tally.add(done, time.perf_counter() - began)
                 if done.traffic is not None:
                     self.clients.add(done.traffic)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,8 @@ from strategies.shadow import watched, words
 if TYPE_CHECKING:
     from strategies.flower import CompressedStrategy
 
+log = logging.getLogger("fl_ef21")
+
 
 def audit(strategy: CompressedStrategy, grid: Grid) -> float | None:
     """As `CompressedStrategy.audit`; clients are asked in groups, so that memory does not grow with the population."""
@@ -30,6 +33,9 @@ def audit(strategy: CompressedStrategy, grid: Grid) -> float | None:
         heard = strategy.open(grid.send_and_receive(sendable(grid, messages), timeout=600)).heard
         strategy.account.aside(str(now), [len(payload) for payload in heard.payloads], len(clients))
         if len(heard) < len(clients):
+            silent = np.setdiff1d(clients, heard.clients).tolist()
+            told = ", ".join(map(str, silent[:10])) + (f" and {len(silent) - 10} more" if len(silent) > 10 else "")
+            log.warning("round %d: g could not be audited, clients %s did not tell their g", now, told)
             return None
         g, refused = wire.decode(heard.payloads, strategy.adder.forms.first)
         if refused:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from flwr.app import Message
 
+from fl_ef21 import records
+from fl_ef21.commit import Block, Kind
 from fl_ef21.flower_internals import NODE_UNAVAILABLE, error_reply
 from fl_ef21.flower_stamp import name_message
 from strategies.flower_exchange import exchange
@@ -87,8 +89,6 @@ def test_what_comes_after_the_timeout_is_taken_with_the_next_round() -> None:
 
 
 def _model(run: Run) -> Any:
-    from fl_ef21 import records
-
     return records.pack_model(run.strategy.descent.x)
 
 
@@ -127,3 +127,22 @@ def test_a_client_whose_node_starts_again_is_found_and_its_copy_is_not_asked(
     assert run.strategy.last.participants == (N - 1 if both else N)
     told = [record.message for record in caplog.records if "both say they are client 1" in record.message]
     assert bool(told) == both
+
+
+def test_a_client_that_says_goodbye_leaves_with_the_next_round() -> None:
+    run = Run(setup_of(SGDM, participation=1.0))
+    run.to(3)
+    block = run.grid._answer
+
+    def goodbye(message: Message, trouble: str = "") -> Message:
+        asked = Block.unpack(records.read_block(message))
+        if asked.client == 2 and asked.kind == Kind.TRAIN:
+            return Message(records.reply(Block.answered(asked.pack(), Kind.BYE), b""), reply_to=message)
+        return block(message, trouble)
+
+    run.grid._answer = goodbye  # type: ignore[method-assign]
+    run.to(4)
+    assert run.strategy.last.refused == {"bye": 1} and run.error() < 1e-14
+    run.to(5)
+    assert run.strategy.last.invited == N - 1 and run.strategy.members.ids().tolist() == [0, 1, 3, 4]
+    assert run.strategy.commit().left == (2,) and run.error() < 1e-14
