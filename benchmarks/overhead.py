@@ -90,7 +90,7 @@ def measure(world: World) -> dict[str, Any]:
         for case in world.cases:
             strategy = setup.strategy(0, secrets.token_bytes(16))
             strategy.participation = case.asked / world.clients
-            strategy.enrol(grid)
+            strategy.nodes.enrol(grid)
             whole, inside = list[float](), list[float]()
             clock.seconds, began = 0.0, time.process_time()
             for done in strategy.rounds(grid, case.rounds + 2):

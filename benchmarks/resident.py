@@ -28,7 +28,7 @@ def measure(world: World, tell: Callable[[Case, list[float], str], None]) -> Non
         for case in world.cases:
             strategy = setup.strategy(0, secrets.token_bytes(16))
             strategy.participation = case.asked / world.clients
-            strategy.enrol(grid)
+            strategy.nodes.enrol(grid)
             times, began = list[float](), time.perf_counter()
             for done in strategy.rounds(grid, case.rounds + WARM):
                 times.append(time.perf_counter() - began)

@@ -6,7 +6,7 @@ many: everything here works on rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,21 +15,25 @@ from torch import Tensor
 
 from clients import METHODS, fused, shadow
 from clients.asked import Answer, Answers, Asked
+from clients.mending import mend
 from clients.model import Told, at_hand
 from clients.outbox import Outbox
 from fl_ef21 import blocks, randomness, wire
 from fl_ef21.blocks import Array
-from fl_ef21.commit import Kind
+from fl_ef21.commit import Kind, Point
 from fl_ef21.engine import memory
 from fl_ef21.errors import Refused
 from fl_ef21.messages import Compressed, whole
 from fl_ef21.plan import Plan
 from fl_ef21.problems.devices import on
+from fl_ef21.repair import Repair
+from fl_ef21.replay import Forms
 from fl_ef21.state import Rows
 from fl_ef21.store import Store
 from fl_ef21.types import Problem
 
 ARRAYS = 12  # of a tile's size that exist at once while it is computed on a GPU, its temporaries included
+NOTHING: Mapping[int, Repair] = {}
 CANNOT = (ValueError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]  # a vector without a message: NaN, overflow
 
 
@@ -54,16 +58,18 @@ class Program:
         self.problem, self.device = on(self.problem, device), device
 
     def answer(
-        self, x: Tensor | None, clients: Sequence[int], packed: Sequence[bytes], told: Told = ()
-    ) -> list[Answer]:
+        self, x: Tensor | None, clients: Sequence[int], packed: Sequence[bytes], told: Told = (),
+        repairs: Mapping[int, Repair] = NOTHING,
+    ) -> list[Answer]:  # fmt: skip
         """Answers in the order of the instructions; those that carry a model carry the same x (d,).
 
-        told: what each says of the model's version, nothing where models have none.
+        told: what each says of the model's version, nothing where models have none. repairs: by place, what a client
+        is sent that lacked something.
         """
         answers = Answers(len(packed))
         for turn in self._accept(clients, packed, answers).turns():
             for asked in turn.alike():
-                self._follow(x, told, asked, answers)
+                self._follow(x, told, repairs, asked, answers)
         return answers.all()
 
     def _accept(self, clients: Sequence[int], packed: Sequence[bytes], answers: Answers) -> Asked:
@@ -85,7 +91,9 @@ class Program:
             answers.refuse(asked[np.array([at])], why)
         return asked[np.setdiff1d(asked.at, list(refused))] if refused else asked
 
-    def _follow(self, x: Tensor | None, told: Told, asked: Asked, answers: Answers) -> None:
+    def _follow(
+        self, x: Tensor | None, told: Told, repairs: Mapping[int, Repair], asked: Asked, answers: Answers
+    ) -> None:
         kind, experiment = asked.kind, asked.experiment
         if kind == Kind.HELLO:
             replies = asked.blocks.copy()
@@ -101,7 +109,8 @@ class Program:
             rows = self.store.open(experiment, state, asked.span, self.problem.dim, plan.dtype)
         except Refused as refused:
             return answers.refuse(asked, refused)
-        ready = _settle(rows, asked, answers)
+        forms = Forms.of(plan, self.problem.dim, half.dense_start) if repairs else None
+        ready = _settle(rows, asked, answers, repairs, forms)
         if len(ready) and kind == Kind.AUDIT:
             answers.say(ready, kind, wire.encode(whole(rows.read(rows.rows(ready.clients)).g)))
         elif len(ready) and kind == Kind.TRAIN:
@@ -168,18 +177,35 @@ class Program:
         return c  # type: ignore[no-any-return]
 
 
-def _settle(rows: Rows, asked: Asked, answers: Answers) -> Asked:
+def _settle(
+    rows: Rows, asked: Asked, answers: Answers, repairs: Mapping[int, Repair], forms: Forms | None
+) -> Asked:  # fmt: skip
     """Bring each client to what the server holds; who cannot is answered, the others are returned."""
     at, told = rows.rows(asked.clients), asked.blocks
-    late = told["seq"] < rows.seen[at]
+    now = blocks.order(told)
+    late = now < rows.seen[at]
     if late.any():
         answers.say(asked[late], Kind.STALE)
-        asked, at, told = asked[~late], at[~late], told[~late]
-    rows.seen[at] = told["seq"]
+        asked, at, told, now = asked[~late], at[~late], told[~late], now[~late]
+    rows.seen[at] = now
     ready = rows.settle(at, told["version"].astype(np.int64), told["chain"])
+    if forms is not None:
+        _mend(rows, asked, ready, repairs, forms)
     if not ready.all():
         replies = blocks.answered(told[~ready], Kind.LACKS)
         replies["version"], replies["chain"] = rows.points.version[at[~ready]], rows.points.chain[at[~ready]]
         answers.put(asked[~ready], replies)
         asked = asked[ready]
     return asked
+
+
+def _mend(rows: Rows, asked: Asked, ready: Array, repairs: Mapping[int, Repair], forms: Forms) -> None:
+    """Repair who is not ready and was sent what it lacks; then it is."""
+    for place in np.flatnonzero(~ready).tolist():
+        repair, told = repairs.get(int(asked.at[place])), asked.blocks[place]
+        to = Point(int(told["version"]), told["chain"].tobytes())
+        row = int(rows.rows(asked.clients[place : place + 1])[0])
+        try:
+            ready[place] = repair is not None and mend(rows, row, repair, to, forms)
+        except Refused:  # what cannot be decoded mends nothing: the client still lacks it
+            continue

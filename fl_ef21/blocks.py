@@ -19,8 +19,8 @@ Array = np.ndarray[Any, Any]
 
 _WORDS = ("<u8", 2)
 LAYOUT = np.dtype([
-    ("magic", "<u2"), ("kind", "u1"), ("plan", "u1"), ("client", "<u4"), ("round", "<u4"), ("seq", "<u4"),
-    ("version", "<u8"), ("chain", *_WORDS), ("experiment", *_WORDS), ("source", *_WORDS),
+    ("magic", "<u2"), ("kind", "u1"), ("plan", "u1"), ("client", "<u4"), ("round", "<u4"), ("term", "<u4"),
+    ("seq", "<u4"), ("version", "<u8"), ("chain", *_WORDS), ("experiment", *_WORDS), ("source", *_WORDS),
 ])  # fmt: skip
 _MAGIC = int.from_bytes(Block._magic, "little")
 _KINDS = np.array([kind.value for kind in Kind])
@@ -64,6 +64,12 @@ def answered(blocks: Array, kind: Kind | Array) -> Array:
     replies = blocks.copy()
     replies["kind"] = kind
     return replies
+
+
+def order(blocks: Array) -> Array:
+    """(n,) int64 that grow with term and sequence number: a later instruction has the larger one."""
+    later: Array = (blocks["term"].astype(np.int64) << 32) | blocks["seq"]
+    return later
 
 
 def blank(kind: Kind, clients: Array, experiment: bytes, source: bytes) -> Array:

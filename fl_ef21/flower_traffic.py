@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from fl_ef21 import records
 from fl_ef21.broadcast import Broadcast
-from fl_ef21.commit import HASH, Point
+from fl_ef21.commit import HASH, Block, Point
 from fl_ef21.flower_internals import make_message
 
 Sizes = NDArray[np.int64]
@@ -50,7 +50,7 @@ class Cost:
 
 @lru_cache(maxsize=1024)
 def instruction(
-    model: int | None, group: str = "1", block: int = 68, increments: tuple[int, ...] | None = None
+    model: int | None, group: str = "1", block: int = Block.size, increments: tuple[int, ...] | None = None
 ) -> Cost:
     """An instruction and all that fetches it.
 
@@ -75,7 +75,7 @@ def replies(payloads: Sizes | Sequence[int], group: str = "1") -> Cost:
 
 
 @lru_cache(maxsize=1024)
-def reply(payload: int, group: str = "1", block: int = 68) -> Cost:
+def reply(payload: int, group: str = "1", block: int = Block.size) -> Cost:
     """A reply and all that brings it."""
     return pushed(_message(records.reply(bytes(block), bytes(payload)), "train", group, reply=True))
 
@@ -235,7 +235,7 @@ def _object_up(content: Any) -> Any:
 @lru_cache(maxsize=1)
 def _block_entry() -> int:
     """Bytes of the block's item in the serialised ConfigRecord."""
-    deflated = records.instruction(None, bytes(68)).config_records[records.PROTOCOL].deflate()
+    deflated = records.instruction(None, bytes(Block.size)).config_records[records.PROTOCOL].deflate()
     return len(deflated.split(b"\0", 1)[1])
 
 

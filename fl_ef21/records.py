@@ -1,7 +1,8 @@
 """Values <-> Flower records: the only spelling of record keys.
 
 An instruction is {"x": the model, "fl_ef21": {"block"}}; a reply is {"fl_ef21": {"block", "payload"}}. Where the model
-is compressed on its way down there is also "w": {"point"}, or "w": {"point", "increments"} instead of "x".
+is compressed on its way down there is also "w": {"point"}, or "w": {"point", "increments"} instead of "x". To a client
+that lacks something there is also "r": {"parts"}, a `Repair`.
 One flat array carries the model and one bytes entry the payload: per-layer arrays would pay up to 69 %
 in framing.
 """
@@ -20,9 +21,11 @@ from fl_ef21.broadcast import Broadcast
 from fl_ef21.commit import HASH, Point
 from fl_ef21.errors import Refused
 from fl_ef21.flower_stamp import values_of
+from fl_ef21.repair import Repair
 
 MODEL, PROTOCOL, BLOCK, PAYLOAD = "x", "fl_ef21", "block", "payload"
 VERSION, POINT, INCREMENTS = "w", "point", "increments"
+REPAIR, PARTS = "r", "parts"
 
 
 def pack_model(x: Tensor) -> ArrayRecord:
@@ -71,6 +74,24 @@ def read_broadcast(content: Mapping[str, Any]) -> Broadcast | None:
     increments = tuple(one for one in sent if isinstance(one, bytes)) if isinstance(sent, list) else ()
     whole = MODEL in content
     return Broadcast(Point(int.from_bytes(point[:8], "little"), point[8:]), None if whole else increments)
+
+
+def pack_repair(repair: Repair) -> ConfigRecord:
+    """What brings one client to what the server holds of it."""
+    return ConfigRecord({PARTS: repair.pack()})
+
+
+def read_repair(content: Mapping[str, Any]) -> Repair | None:
+    """What the records bring to a client that lacked something; None where they bring nothing. Raises: Refused."""
+    record = content.get(REPAIR)
+    if record is None:
+        return None
+    parts = record.get(PARTS) if isinstance(record, ConfigRecord) else None
+    sound = isinstance(parts, list) and all(isinstance(one, bytes) for one in parts)
+    repair = Repair.unpack(parts) if sound else None  # type: ignore[arg-type]
+    if repair is None:
+        raise Refused("repair", f"the message carries no {REPAIR}.{PARTS}")
+    return repair
 
 
 def version(content: Mapping[str, Any]) -> Any:

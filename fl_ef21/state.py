@@ -25,7 +25,7 @@ class Rows:
       slots: for each field of the method's state (2, n, d).
       current: (n,) int64, the slot that is committed.
       points, staged: what each client has committed, and computed but not committed.
-      seen: (n,) int64, the last sequence number followed.
+      seen: (n,) int64, `blocks.order` of the last instruction followed.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Rows:
     ) -> None:  # fmt: skip
         """`tier`: where the slots lie, else on the device; `momentum`: what v and u are kept as, else dtype."""
         n = len(clients)
-        self.state, self.clients, self.dtype = state, clients, dtype
+        self.state, self.clients, self.dim, self.dtype = state, clients, dim, dtype
         self.tier = tier or Resident(device)
         kept = {f.name: momentum if momentum and f.name in MOMENTA else dtype for f in fields(state)}
         self.slots = {name: self.tier.zeros((2, n, dim), kind) for name, kind in kept.items()}

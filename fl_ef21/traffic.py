@@ -1,7 +1,7 @@
 """What a round cost, client by client, in three layers and a bound, up and down.
 
 - algorithm bits: as papers count them, 32 a number and indices free;
-- payload: bytes of what is handed to Flower, the model's record or a compressed message; the 68-byte block that says
+- payload: bytes of what is handed to Flower, the model's record or a compressed message; the 76-byte block that says
   which state is meant is framing;
 - wire: bytes between SuperNode and SuperLink in a deployment, requests, responses and their heads (`flower_traffic`);
 - bound: bytes of the message at the least (`bound`).

@@ -139,6 +139,8 @@ class Train(Section):
     local_steps: Count | Dealt[Count] = 1
     local_rate: Positive | None = None
     participation: Share = 1.0
+    timeout: Positive | None = None
+    late: Literal["discard", "apply"] = "discard"
     start: Literal["gradient", "zero"] = "gradient"
     dtype: Literal["float32", "float64"] = "float32"
     momentum_dtype: Literal["bfloat16"] | None = None

@@ -104,7 +104,7 @@ class Setup:
             plan, METHODS[plan.method], number=number, x=self.problem.x0(), shapes=self.problem.shapes,
             weights=self.problem.weights, participation=self.scenario.train.participation,
             optimizer=method.optimizer, optimizer_args=method.optimizer_args, source=self.source, run=run,
-            account=self.scenario.evaluate.traffic != "off",
+            account=self.scenario.evaluate.traffic != "off", late=self.scenario.train.late,
         )  # fmt: skip
 
 

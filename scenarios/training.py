@@ -86,13 +86,13 @@ class Training:
 
     def _rounds(self, grid: Grid, interrupt: Interrupt, keep: Keep, tell: Callable[[Tally, Row], None]) -> Outcome:
         scenario = self.setup.scenario
-        self.strategy.enrol(grid)
+        self.strategy.nodes.enrol(grid)
         if reason := self._evaluate(grid, 0, keep.row):
             return self._outcome("diverged", reason)
         self._look(grid, 1, keep.shadow)
         began = time.perf_counter()
         try:
-            for done in self.strategy.rounds(grid, scenario.rounds):
+            for done in self.strategy.rounds(grid, scenario.rounds, scenario.train.timeout):
                 self.tally.add(done, time.perf_counter() - began)
                 if done.traffic is not None:
                     self.clients.add(done.traffic)

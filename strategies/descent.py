@@ -68,6 +68,28 @@ class Descent:
             optimizer.step()
         return self.x
 
+    def image(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The model, and what the optimizers remember of each parameter."""
+        tensors, note = {"x": self.x}, dict[str, Any]()
+        for i, optimizer in enumerate(self._optimizers):
+            for j, kept in optimizer.state_dict()["state"].items():
+                for name, value in kept.items():
+                    if isinstance(value, Tensor):
+                        tensors[f"{i}.{j}.{name}"] = value
+                    else:
+                        note[f"{i}.{j}.{name}"] = value
+        return tensors, note
+
+    def restore(self, tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> None:
+        self.x.copy_(tensors["x"])
+        kept: list[dict[int, dict[str, Any]]] = [{} for _ in self._optimizers]
+        for key, value in {**tensors, **note}.items():
+            if key != "x":
+                i, j, name = key.split(".", 2)
+                kept[int(i)].setdefault(int(j), {})[name] = value.clone() if isinstance(value, Tensor) else value
+        for optimizer, state in zip(self._optimizers, kept, strict=True):
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+
 
 def _make(
     cls: type[torch.optim.Optimizer], parameters: list[torch.nn.Parameter], gamma: float, name: str,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from fl_ef21 import bound, randomness, wire
 from fl_ef21.blocks import Array
 from fl_ef21.broadcast import Broadcast, octets, origin, spec_of
+from fl_ef21.commit import Point
 from fl_ef21.errors import Refused
 from fl_ef21.messages import Compressed
 from fl_ef21.plan import Plan
@@ -30,19 +31,21 @@ class Sent:
     Attributes:
       clients: (m,) who is asked.
       base: (m,) int64, the version from which on each is sent the increments, WHOLE for the model itself.
-      nbytes: (m,) int64, payload bytes to each.
+      nbytes: (m,) int64, payload bytes of the model to each.
+      repairs: (m,) int64, payload bytes of what each lacked; None where nobody lacked anything.
     """
 
     clients: Array
     base: Array
     nbytes: Array
+    repairs: Array | None = None
 
     def __len__(self) -> int:
         return len(self.clients)
 
     @property
     def total(self) -> int:
-        return int(self.nbytes.sum())
+        return int(self.nbytes.sum()) + (0 if self.repairs is None else int(self.repairs.sum()))
 
     @classmethod
     def whole(cls, clients: Array, nbytes: int) -> Sent:
@@ -87,6 +90,14 @@ class Downlink(Protocol):
         """The model has made a step, to x (d,)."""
         ...
 
+    def image(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What it takes to go on, for `restore`."""
+        ...
+
+    def restore(self, x: Tensor, tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> None:
+        """Go on from an image, of a model that is x (d,)."""
+        ...
+
 
 class Uncompressed:
     """The model itself to everybody, every time."""
@@ -115,6 +126,12 @@ class Uncompressed:
         pass
 
     def advance(self, x: Tensor, round: int) -> None:
+        self.x = x
+
+    def image(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        return {}, {}
+
+    def restore(self, x: Tensor, tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> None:
         self.x = x
 
 
@@ -174,6 +191,21 @@ class Shifted:
         self.log.append(payload)
         while sum(map(len, self.log)) >= self.model_bytes:
             del self.log[0], self._bits[0]
+
+    def image(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        note = {
+            "point": [self.point.version, self.point.chain.hex()],
+            "log": [payload.hex() for payload in self.log],
+            "bits": self._bits,
+        }
+        return {"w": self.w, "held": torch.from_numpy(self.held)}, note
+
+    def restore(self, x: Tensor, tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> None:
+        self.state = EF21P().start(tensors["w"][None])
+        self.held = tensors["held"].numpy().copy()
+        self.point = Point(note["point"][0], bytes.fromhex(note["point"][1]))
+        self.log = [bytes.fromhex(payload) for payload in note["log"]]
+        self._bits = [(counted, least) for counted, least in note["bits"]]
 
     def _step(self, x: Tensor, round: int) -> bytes | None:
         """The payload of EF21-P's step, which is made; None, and nothing is, where it is too long or there is none.

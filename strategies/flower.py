@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,28 +16,26 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from fl_ef21 import randomness, records, wire
+from fl_ef21 import randomness, records
 from fl_ef21.blocks import Array
-from fl_ef21.commit import Block, Kind
-from fl_ef21.errors import Refused
-from fl_ef21.flower_internals import sendable
-from fl_ef21.flower_stamp import Stamp
-from fl_ef21.messages import whole
+from fl_ef21.commit import Kind, Point
 from fl_ef21.plan import Plan
-from fl_ef21.shadow import Seen, means
+from fl_ef21.repair import Repair
+from fl_ef21.shadow import Seen
 from fl_ef21.threads import computing_with
 from fl_ef21.types import ClientHalf
-from strategies import SERVERS
+from strategies import SERVERS, flower_questions, images
+from strategies.adding import Adder
 from strategies.descent import Descent, Shapes
-from strategies.downlink import WHOLE, bases, downlink_of
-from strategies.flower_account import Account, Measured
-from strategies.flower_replies import Heard, read, said
+from strategies.downlink import bases, downlink_of
+from strategies.flower_account import Account
+from strategies.flower_exchange import exchange
+from strategies.flower_nodes import Nodes
+from strategies.flower_post import Carried, Letters
+from strategies.history import History
 from strategies.ledger import Ledger
-from strategies.rounds import Round, Silence, groups, round_half_up
-from strategies.shadow import watched, words
-
-Carried = tuple[ArrayRecord | None, ConfigRecord | None]  # the model, and its version
-NOTHING: Mapping[int, Carried] = {WHOLE: (None, None)}
+from strategies.members import Members
+from strategies.rounds import Commit, Round, Silence, round_half_up
 
 
 class CompressedStrategy(Strategy):
@@ -47,66 +44,73 @@ class CompressedStrategy(Strategy):
     Attributes:
       plan: the method, as both sides know it.
       half: the client half's class, of which only the facts a server must know are read.
-      weights: (n,) float64, w_i; n is the population.
       participation: share of the population asked per round, in (0, 1].
+      late: what becomes of a reply that comes after its round: "discard", or "apply" if its client was not asked again.
+      history: what clients that lost something are repaired from; None where nobody can.
+      members: who belongs to the population, and the weights.
       account: whether rounds say what they cost in layers.
+      last: what the last round did.
     """
 
     def __init__(
         self, plan: Plan, half: type[ClientHalf[Any]], *, number: int, x: Tensor, shapes: Shapes, weights: Tensor,
         participation: float, optimizer: str, optimizer_args: Mapping[str, Any], source: bytes, run: bytes,
-        account: bool = True,
+        account: bool = True, late: Literal["discard", "apply"] = "discard",
     ) -> None:  # fmt: skip
-        self.plan, self.half, self.weights, self.participation = plan, half, weights, participation
-        self.clients, self.dim = len(weights), len(x)
+        self.plan, self.half, self.participation, self.late = plan, half, participation, late
+        self.clients, self.dim, self.members = len(weights), len(x), Members(weights)
         self.descent = Descent(x, shapes, optimizer, optimizer_args, plan.gamma(1))
         self.server = plan.half(SERVERS[half.server], 1)
         self.state: Any = self.server.start(torch.zeros(self.dim, dtype=torch.float64))
         experiment = blake2b(run + plan.label.encode(), digest_size=16).digest()
         self.ledger = Ledger(experiment, source, number, self.clients)
-        self.nodes: dict[int, int] = {}
         self.account = Account(plan, self.dim, account)
-        self._specs = self._expect()
-        self._last = Round(0, 0, 0, {}, "", 0, 0)
+        self.adder = Adder(plan, half, weights, self.dim, self.account)
+        self.nodes = Nodes(self.ledger, self.clients, self.account)
+        self.history: History | None = None
+        self.last = Round(0, 0, 0, {}, "", 0, 0)
         whole = records.model_bytes(records.pack_model(self.descent.x))
         self.downlink = downlink_of(plan, self.descent.x, self.clients, whole, experiment)
-
-    def _expect(self) -> tuple[wire.Spec, wire.Spec]:
-        """What a first and any other message must look like."""
-        u = torch.ones(1, self.dim, dtype=self.plan.dtype)
-        key = torch.zeros(1, dtype=torch.int64)
-        spec = replace(wire.Spec.of_any([C(u, key) for C in self.plan.compressors]), layers=self.plan.layers)
-        if self.plan.compressor.bits(self.dim) is None:  # how much is sent depends on u
-            spec = replace(spec, most=self.dim)
-        return wire.Spec.of(whole(u)), spec
+        self._lacking: dict[int, Point | None] = {}  # who lacks something, and what each has
+        self._leaving, self._joining = set[int](), set[int]()
+        self._changed: Any = ((), (), np.empty(0, np.int64), [])  # who left, who joined, whose payloads, the payloads
+        self._waiting: list[str] = []  # messages of earlier rounds whose replies may still come
 
     # Rounds ---------------------------------------------------------------------------------------
 
-    def rounds(self, grid: Grid, rounds: int, timeout: float | None = None) -> Iterator[Round]:
-        """Train, yielding after each round; a caller stops by leaving the loop.
+    def rounds(self, grid: Grid, rounds: int, timeout: float | None = None, after: int = 0) -> Iterator[Round]:
+        """Train from round `after` + 1, yielding after each round; a caller stops by leaving the loop.
 
         Raises: Silence where a round has not one usable reply.
         """
         arrays = records.pack_model(self.descent.x)
-        for number in range(1, rounds + 1):
+        for number in range(after + 1, rounds + 1):
             messages = self.configure_train(number, arrays, ConfigRecord(), grid)
-            replies = grid.send_and_receive(sendable(grid, messages), timeout=timeout)
+            replies, self._waiting = exchange(grid, messages, timeout, self._waiting, self.late == "apply")
+            self.nodes.note(replies)
             arrays, _ = self.aggregate_train(number, replies)
-            yield self._last
-            if self._last.participants == 0:
-                raise Silence(f"round {number}: none of {self._last.invited} clients could be used; {self._last.first}")
+            yield self.last
+            if self.last.participants == 0:
+                raise Silence(f"round {number}: none of {self.last.invited} clients could be used; {self.last.first}")
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterator[Message]:
         """One message per invited client, made as they are sent: with the same model record, or with what is new."""
-        if not self.nodes:
-            self.enrol(grid)
-        self.ledger.close()
+        if not self.nodes.of:
+            self.nodes.enrol(grid)
+        self.nodes.refresh(grid)
+        if self.late == "discard":
+            self.ledger.close()
         invited = self.invite(server_round)
-        self._sent = self.downlink.send(invited)
+        repairs = self.repairs(invited)
+        self._sent, self._repaired = self.downlink.send(invited), len(repairs)
+        if repairs:
+            extra = np.array([repairs[i].nbytes if i in repairs else 0 for i in invited.tolist()])
+            self._sent = replace(self._sent, repairs=extra)
         self._down = self.account.down(self._sent, self.downlink, str(server_round))
-        return self._messages(Kind.TRAIN, invited, server_round, self._carried(arrays), self._sent.base)
+        carried = self._carried(arrays)
+        return self.nodes.post.messages(Kind.TRAIN, invited, server_round, carried, self._sent.base, repairs)
 
     def _carried(self, arrays: ArrayRecord) -> dict[int, Carried]:
         """The records that go to the clients of each base."""
@@ -122,161 +126,150 @@ class CompressedStrategy(Strategy):
 
     def invite(self, round: int) -> Array:
         """Who is asked: everybody for first gradients at x0, else a sample that depends on (seed, round)."""
+        there = self.members.ids()
+        there = there[~np.isin(there, list(self._leaving))] if self._leaving else there
         if self.begins(round):
-            return np.arange(self.clients)
-        m = max(1, round_half_up(self.participation * self.clients))
+            return there
+        m = max(1, round_half_up(self.participation * len(there)))
         key = randomness.key(self.plan.seed, "participation", round=round)
-        return randomness.subset(self.clients, m, key).numpy()
+        chosen: Array = there[randomness.subset(len(there), m, key).numpy()]
+        return chosen
 
     def begins(self, round: int) -> bool:
         """Whether everybody sends a first gradient in this round, with which no compressor has to do."""
-        return round == 1 and self.half.dense_start and self.plan.start == "gradient"
+        return round == 1 and self.adder.forms.begins
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord, MetricRecord]:
         """Refuse what cannot be used, add the rest into g in client order, step the model."""
         replies = list(replies)
-        heard, refused = self._open(replies)
+        left, joined = self._change()  # before the replies are read: who says goodbye in one leaves with the next round
+        letters = self.open(replies)
+        heard, on_time = letters.heard, letters.rounds == server_round
+        scale = 1.0 if self.server.remembers else len(self.members.ids()) / max(1, len(self._sent))
         with computing_with(1):
-            c, used, bad, measured = self._sum(heard)
-        refused += bad
-        self.downlink.confirm(heard.clients)
-        if len(used):
-            self.server = self.plan.half(SERVERS[self.half.server], server_round)
-            self.state = self.server.step(self.state, c)
-            self.downlink.advance(self.descent.step(self.state.g, self.plan.gamma(server_round)), server_round)
-            self.ledger.commit(used.clients, used.payloads)
-        up = sum(len(payload) for payload in heard.payloads)
+            added = self.adder.add(heard, scale)
+        refused = letters.refused + list(added.refused.values())
+        self.downlink.confirm(heard.clients[on_time])
+        self._make_real(server_round, added.c, added.used.clients, added.used.payloads)
+        self._changed = (left, joined, added.used.clients, added.used.payloads)
+        up, down = sum(len(payload) for payload in heard.payloads), self._sent.total
         reasons, first = Counter(one.reason for one in refused), str(refused[0]) if refused else ""
-        spent = self.account.round(server_round, self._down, heard, measured, replies, self.nodes)
-        down = self._sent.total
-        self._last = Round(server_round, len(self._sent), len(used), dict(reasons), first, up, down, spent)
-        metrics = MetricRecord({"participants": len(used), "refused": len(refused), "uplink-bytes": up})
+        punctual, measured = heard[np.flatnonzero(on_time)], added.measured[:, on_time]
+        spent = self.account.round(server_round, self._down, punctual, measured, replies, self.nodes.of)
+        late, used = len(heard) - len(punctual), len(added.used)
+        self.last = Round(
+            server_round, len(self._sent), used, dict(reasons), first, up, down, late, self._repaired, spent
+        )
+        metrics = MetricRecord({"participants": used, "refused": len(refused), "uplink-bytes": up})
         return records.pack_model(self.descent.x), metrics
 
-    def _open(self, replies: Iterable[Message]) -> tuple[Heard, list[Refused]]:
-        """The replies that answer what was asked, in client order, and why the others cannot be used."""
-        packed, payloads, refused = list[bytes](), list[bytes](), list[Refused]()
-        for message in replies:
-            try:
-                block, payload = read(message)
-            except Refused as why:
-                refused.append(why)
-                continue
-            packed.append(block)
-            payloads.append(payload)
-        answers, unasked = self.ledger.accept(packed)
-        lost = [at for at, why in unasked.items() if why.reason in ("lacks", "behind")]
-        self.downlink.forget(answers["client"][lost].astype(np.int64))
-        good = np.setdiff1d(np.arange(len(packed)), list(unasked))
-        good = good[np.argsort(answers["client"][good], kind="stable")]
-        clients, version = (answers[name][good].astype(np.int64) for name in ("client", "version"))
-        return Heard(clients, version, [payloads[at] for at in good.tolist()]), refused + list(unasked.values())
+    def open(self, replies: Iterable[Message]) -> Letters:
+        """Replies that answer what is open, and what the others tell of their clients."""
+        letters = self.nodes.post.open(replies)
+        self.downlink.forget(np.array([*letters.lacking, *letters.behind], dtype=np.int64))
+        for client in letters.heard.clients.tolist() if self._lacking else ():
+            self._lacking.pop(client, None)
+        self._lacking |= letters.lacking
+        for client in letters.leaving:
+            self.leave(client)
+        return letters
 
-    def _sum(self, heard: Heard) -> tuple[Tensor, Heard, list[Refused], Measured]:
-        """sum_i w_i c_i (d,) float64, the messages in it, why others are not, and the bits of each message."""
-        scale = 1.0 if self.server.remembers else self.clients / max(1, len(self._sent))
-        total = torch.zeros(self.dim, dtype=torch.float64)
-        begins = self.half.dense_start and self.plan.start == "gradient"
-        starting = heard.version == 0 if begins else np.zeros(len(heard), bool)
-        used, bad, measured = np.ones(len(heard), bool), list[Refused](), np.zeros((2, len(heard)))
-        for first in (True, False):
-            spec = self._specs[0 if first else 1]
-            for part in groups(np.flatnonzero(starting == first), spec.most):
-                weights = self.weights[torch.from_numpy(heard.clients[part])] * scale
-                payloads = [heard.payloads[at] for at in part.tolist()]
-                c, refused = wire.total(payloads, spec, weights)
-                total += c
-                used[part[list(refused)]] = False
-                bad += refused.values()
-                compressors = [] if first else self.plan.each(heard.clients[part])
-                measured[:, part] = self.account.up(payloads, spec, compressors)
-        return total, heard[np.flatnonzero(used)], bad, measured
+    def _make_real(self, round: int, c: Tensor, clients: Array, payloads: Any) -> None:
+        """The sum c (d,) of these messages is in g, the model makes its step, the ledger follows."""
+        if not len(clients):
+            return
+        self.server = self.plan.half(SERVERS[self.half.server], round)
+        self.state = self.server.step(self.state, c)
+        share = self.members.share
+        g = self.state.g if share == 1 else self.state.g / share
+        self.downlink.advance(self.descent.step(g, self.plan.gamma(round)), round)
+        self.ledger.commit(clients, payloads)
+        if self.history is not None:
+            self.history.add(clients, payloads)
+
+    # Who comes, goes, and lacks something ---------------------------------------------------------
+
+    def repairs(self, clients: Array) -> dict[int, Repair]:
+        """What those of these clients are sent who lack something, and can be helped."""
+        lacking = [i for i in clients.tolist() if i in self._lacking] if self._lacking else []
+        if not self.server.remembers:  # nothing of the client's is in g: it goes on from what it has
+            return {i: Repair(self.ledger.points[i]) for i in lacking}
+        if self.history is None:
+            return {}
+        return {i: self.history.repair(i, self._lacking[i]) for i in lacking}
+
+    def leave(self, client: int) -> None:
+        """The client is asked no more; with the next round its part is taken out of g.
+
+        Raises: ValueError where nobody knows its part.
+        """
+        if self.server.remembers and self.history is None:
+            raise ValueError(f"client {client} cannot leave: without a history its part of g is not known")
+        if self.members.there[client]:
+            self._joining.discard(client)
+            self._leaving.add(client)
+
+    def join(self, client: int) -> None:
+        """The client is there from the next round on, beginning with g_i = 0."""
+        self._joining.add(client)
+
+    def _change(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Those who leave are out of g, those who join belong to the population from now on."""
+        left, joined = tuple(sorted(self._leaving)), tuple(sorted(self._joining - self._leaving))
+        for client in left:
+            self.members.leave(client)
+            if self.server.remembers and self.history is not None:
+                g = self.history.g(client).to(torch.float64) * self.members.weights[client]
+                self.state = replace(self.state, g=self.state.g - g)
+            origin = self.ledger.origin(client, int(self.members.epoch[client]))
+            self.ledger.begin(client, origin)
+            if self.history is not None:
+                self.history.drop(client, origin)
+            self._lacking[client] = None
+        for client in joined:
+            self.members.join(client)
+        self._leaving, self._joining = set(), set()
+        return left, joined
+
+    # What it takes to go on, or to make a round again ---------------------------------------------
+
+    def commit(self) -> Commit:
+        """What the last round changed."""
+        left, joined, clients, payloads = self._changed
+        return Commit(self.last.number, clients, payloads, left, joined, self.digest())
+
+    def digest(self) -> bytes:
+        """16 bytes over the model, g and the clients' points: equal for equal trajectories."""
+        return images.digest(self)
+
+    def redo(self, commit: Commit) -> None:
+        """Make a round again from what it changed, without asking anybody.
+
+        Raises: Refused("digest") where it does not come to what it came to then.
+        """
+        images.redo(self, commit)
+
+    def image(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that it takes to go on after the last round, for `restore`."""
+        return images.taken(self)
+
+    def restore(self, tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> None:
+        """Go on from an image. Raises: Refused("image") where it is of another method."""
+        images.restore(self, tensors, note)
 
     # Questions ------------------------------------------------------------------------------------
 
-    def enrol(self, grid: Grid, patience: float = 120.0) -> None:
-        """Learn which node is which client; waits until the whole population is there.
-
-        Raises: Silence where it does not come within `patience` seconds, or two nodes claim one client.
-        """
-        deadline, asked, first = time.monotonic() + patience, set[int](), ""
-        while len(self.nodes) < self.clients:
-            new = [node for node in grid.get_node_ids() if node not in asked]
-            for reply in grid.send_and_receive(sendable(grid, self._hello(new)), timeout=patience) if new else ():
-                if reply.has_error():
-                    first = first or said(reply.error.reason or "")
-                    continue
-                node = reply.metadata.src_node_id
-                asked.add(node)
-                self.account.aside("enrol", [0], 1)
-                client = Block.unpack(records.read_block(reply)).client
-                if self.nodes.get(client, node) != node:
-                    raise Silence(f"two nodes say they are client {client}")
-                if client < self.clients:
-                    self.nodes[client] = node
-            if first or time.monotonic() > deadline:
-                raise Silence(f"{len(self.nodes)} of {self.clients} clients have enrolled; {first or 'time is up'}")
-            if len(self.nodes) < self.clients:
-                time.sleep(0.2)
-
     def audit(self, grid: Grid) -> float | None:
-        """|g - sum_i w_i g_i| / |g| over the clients' own states; None where g is not such a sum, or one is silent.
-
-        Clients are asked in groups, so that memory does not grow with the population.
-        """
-        if not self.server.remembers:
-            return None
-        total = torch.zeros(self.dim, dtype=torch.float64)
-        for clients in groups(np.arange(self.clients), self.dim):
-            messages = self._messages(Kind.AUDIT, clients, self._last.number)
-            heard, _ = self._open(grid.send_and_receive(sendable(grid, messages), timeout=600))
-            self.account.aside(str(self._last.number), [len(payload) for payload in heard.payloads], len(clients))
-            if len(heard) < len(clients):
-                return None
-            g, refused = wire.decode(heard.payloads, self._specs[0])
-            if refused:
-                return None
-            total += g.total(self.weights[torch.from_numpy(clients)])
-        size = float(self.state.g.norm())
-        return float((self.state.g - total).norm()) / (size if size > 0 else 1.0)
+        """|g - sum_i w_i g_i| / |g| over the clients' own states; None where g is not such a sum, or one is silent."""
+        return flower_questions.audit(self, grid)
 
     def shadow(self, grid: Grid, round: int) -> list[Seen]:
-        """What shadow compressors would send in this round, the next one, by a sample of those who will be asked.
-
-        Training knows nothing of it: nothing is staged, and no byte of it is counted.
-        """
-        clients = watched(self.plan.seed, self.invite(round), round)
-        messages = self._messages(Kind.SHADOW, clients, round, {WHOLE: (records.pack_model(self.downlink.w), None)})
-        heard, _ = self._open(grid.send_and_receive(messages, timeout=600))
-        return means(words(self.plan, self.dim), heard.payloads)
+        """What shadow compressors would send in this round, the next one, by a sample of those who will be asked."""
+        return flower_questions.shadow(self, grid, round)
 
     def retire(self, grid: Grid) -> None:
         """Let the clients forget this run."""
-        if self.nodes:
-            messages = self._messages(Kind.RETIRE, np.array(sorted(self.nodes)), self._last.number)
-            heard = list(grid.send_and_receive(sendable(grid, messages), timeout=60))
-            self.account.aside(str(self._last.number), [0] * len(heard), len(self.nodes))
-
-    def _messages(
-        self, kind: Kind, clients: Array, round: int,
-        carried: Mapping[int, Carried] = NOTHING, base: Array | None = None,
-    ) -> Iterator[Message]:  # fmt: skip
-        """One instruction a client, made as they are taken. `carried`: the records for each base; base (m,)."""
-        packed = self.ledger.instruct(kind, clients, round)
-        category = "train" if kind == Kind.TRAIN else "query"
-        stamps = dict[int, Stamp]()
-        for one, (model, version) in carried.items():
-            content = records.instruction(model, packed[0], version)
-            stamps[one] = Stamp(Message(content, 1, category, group_id=str(round)), records.PROTOCOL)
-        which = [WHOLE] * len(clients) if base is None else base.tolist()
-        told = zip(clients.tolist(), which, packed, strict=True)
-        return (stamps[one].to(self.nodes[i], {records.BLOCK: block}) for i, one, block in told)
-
-    def _hello(self, nodes: Sequence[int]) -> Iterator[Message]:
-        hello = self.ledger.hello()
-        pattern = Message(records.instruction(None, hello), 1, "query", group_id="enrol")
-        stamp = Stamp(pattern, records.PROTOCOL)
-        return (stamp.to(node, {records.BLOCK: hello}) for node in nodes)
+        flower_questions.retire(self, grid)
 
     # What Flower asks of a strategy besides -------------------------------------------------------
 

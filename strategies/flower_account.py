@@ -17,7 +17,8 @@ from fl_ef21.plan import Plan
 from fl_ef21.traffic import Down, Traffic
 from fl_ef21.types import Compressor
 from strategies.downlink import WHOLE, Downlink, Sent, bases
-from strategies.flower_replies import Heard, failed
+from strategies.flower_replies import failed
+from strategies.rounds import Heard
 
 LOOKED_AT = 1 << 14  # values of a round that are decoded for their entropy; the others are given the mean
 Measured = Array  # (2, m) float64: bits of m messages as papers count them, and at the least
@@ -46,7 +47,8 @@ class Account:
             cost = flower_traffic.instruction(model, group, increments=_increments(told))
             up[rows], back[rows] = cost.up, cost.down
             bits[rows], least[rows] = self._vector(downlink.w) if base == WHOLE else downlink.measured(base)
-        return Down(sent.clients, sent.nbytes, bits, least / 8, flower_traffic.Cost(up, back))
+        extra = 0 if sent.repairs is None else sent.repairs
+        return Down(sent.clients, sent.nbytes + extra, bits, least / 8, flower_traffic.Cost(up, back + extra))
 
     def _vector(self, w: Tensor) -> tuple[float, float]:
         return 32.0 * self.dim, bound.vector_bound(w)

@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
 from flwr.app import Message
 
 from fl_ef21 import records
-from fl_ef21.blocks import Array
 from fl_ef21.errors import Refused
 from fl_ef21.flower_internals import NODE_UNAVAILABLE
 
 CLIENT_REASONS = ("block", "client", "source", "plan", "state", "model", "gradient", "value")
 FLOWERS_PREFIX = "\nException ClientAppException occurred. Message: "  # before a client's own words
-
-
-@dataclass(frozen=True)
-class Heard:
-    """Replies that answer what was asked.
-
-    Attributes:
-      clients, version: (m,) int64, who sent each and from which version of its state.
-      payloads: m of them.
-    """
-
-    clients: Array
-    version: Array
-    payloads: Sequence[bytes]
-
-    def __len__(self) -> int:
-        return len(self.clients)
-
-    def __getitem__(self, which: Array) -> Heard:
-        return Heard(self.clients[which], self.version[which], [self.payloads[at] for at in which.tolist()])
 
 
 def read(message: Message) -> tuple[bytes, bytes]:

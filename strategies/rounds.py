@@ -19,6 +19,8 @@ class Round:
       participants: clients whose message is in g.
       refused: how many replies were not used, by reason; `first` tells of one of them.
       uplink_bytes, downlink_bytes: serialised payloads of this round.
+      late: replies of an earlier round that are in g.
+      repaired: clients that were sent what they lacked.
       traffic: the same client by client and in layers, None where the strategy does not account.
     """
 
@@ -29,17 +31,40 @@ class Round:
     first: str
     uplink_bytes: int
     downlink_bytes: int
+    late: int = 0
+    repaired: int = 0
     traffic: Traffic | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
-class Commit:
-    """What one round changed.
+class Heard:
+    """Replies that answer what was asked.
 
     Attributes:
-      clients: (m,) int64, in the order in which they were added; payloads: m of them.
-      left, joined: changes of membership, before the sum.
-      digest: 16 bytes over what the server holds afterwards, equal for equal trajectories.
+      clients, version: (m,) int64, who sent each and from which version of its state.
+      payloads: m of them.
+    """
+
+    clients: Array
+    version: Array
+    payloads: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+    def __getitem__(self, which: Array) -> Heard:
+        return Heard(self.clients[which], self.version[which], [self.payloads[at] for at in which.tolist()])
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What one round changed: enough to make it again without the clients.
+
+    Attributes:
+      clients: (m,) int64, whose increments were added, in this order.
+      payloads: m of them.
+      left, joined: who went and came before the sum.
+      digest: 16 bytes over the model, g and every client's point after it.
     """
 
     round: int

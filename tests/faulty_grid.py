@@ -157,7 +157,9 @@ class FaultyGrid:
         model: Any = message.content.get(records.MODEL)
         try:
             x, told = None if model is None else records.unpack_model(model), records.read_broadcast(message.content)
-            got = program.answer(x, [client], [records.read_block(message)], [told])[0]
+            repair = records.read_repair(message.content)
+            repairs = {} if repair is None else {0: repair}
+            got = program.answer(x, [client], [records.read_block(message)], [told], repairs)[0]
         except RuntimeError as error:
             return error_reply(message, CLIENT_RAISED, str(error))
         if isinstance(got, Refused):

@@ -26,6 +26,7 @@ from fl_ef21.flower_internals import (
     new_run,
 )
 from fl_ef21.flower_stamp import Stamp, name_message, name_of, node_of, records_of
+from fl_ef21.repair import Repair
 
 CHUNK = 256  # messages of one call to a shard: a call costs Ray about 2 ms, and the driver takes replies meanwhile
 _Batch = tuple[Any, list[Message], bool]  # a handle, its messages, whether the batched form answers
@@ -146,7 +147,8 @@ class RayGrid(Grid):
             clients = [node_of(message) - 1 for message in members]
             x, told = self._models(group, members, shared)
             blocks = [records.read_block(message) for message in members]
-            handle = self._pool.submit(group.shard, "answer", x, clients, blocks, told)
+            repairs = _repairs(members)
+            handle = self._pool.submit(group.shard, "answer", x, clients, blocks, told, repairs)
             self._pending.append((handle, members, True))
         else:
             self._pending += ordinary.submit(self._pool, group.shard, members, shared)
@@ -190,6 +192,16 @@ class RayGrid(Grid):
             for message, reply in zip(members, replies, strict=True):
                 self._early[name_of(message)] = reply
         self._pending = waiting
+
+
+def _repairs(members: Sequence[Message]) -> dict[int, Repair]:
+    """By place, what members are sent that lacked something."""
+    found = dict[int, Repair]()
+    for place, message in enumerate(members):
+        content = records_of(message)
+        if records.REPAIR in content and (repair := records.read_repair(content)) is not None:
+            found[place] = repair
+    return found
 
 
 def _replies(members: Sequence[Message], answers: Sequence[tuple[bytes, bytes] | Refused]) -> list[Message]:

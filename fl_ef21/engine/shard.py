@@ -6,7 +6,7 @@ import ctypes
 import gc
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from fl_ef21.engine import memory, ordinary
 from fl_ef21.engine.residents import Residents
 from fl_ef21.errors import Refused
 from fl_ef21.flower_internals import CLIENT_RAISED, error_reply
+from fl_ef21.repair import Repair
 from fl_ef21.threads import computing_with
 
 
@@ -27,9 +28,13 @@ class Batched(Protocol):
     """A ClientApp's batched form: what it would answer, for many clients at once."""
 
     def answer(
-        self, x: Tensor | None, clients: Sequence[int], blocks: Sequence[bytes], told: Sequence[Broadcast | None]
-    ) -> list[tuple[bytes, bytes] | Refused]:
-        """One answer an instruction; `x` (d,) is the model they carry, `told` what each says of its version."""
+        self, x: Tensor | None, clients: Sequence[int], blocks: Sequence[bytes], told: Sequence[Broadcast | None],
+        repairs: Mapping[int, Repair],
+    ) -> list[tuple[bytes, bytes] | Refused]:  # fmt: skip
+        """One answer an instruction; `x` (d,) is the model they carry, `told` what each says of its version.
+
+        repairs: by place, what a client is sent that lacked something.
+        """
         ...
 
     def to(self, device: str) -> None:
@@ -61,14 +66,15 @@ class Shard:
         return memory.room() if self.gpus else None
 
     def answer(
-        self, x: Any | None, clients: Sequence[int], blocks: Sequence[bytes], told: Sequence[Broadcast | None]
-    ) -> list[tuple[bytes, bytes] | Refused]:
+        self, x: Any | None, clients: Sequence[int], blocks: Sequence[bytes], told: Sequence[Broadcast | None],
+        repairs: Mapping[int, Repair],
+    ) -> list[tuple[bytes, bytes] | Refused]:  # fmt: skip
         """The batched form's answers; x is a NumPy vector or None. A client that raises is an answer too."""
         assert self.batched is not None
         model = None if x is None else torch.from_numpy(x.copy())
         try:
             with computing_with(self.threads):
-                return self.batched.answer(model, clients, blocks, told)
+                return self.batched.answer(model, clients, blocks, told, repairs)
         except Exception as error:  # a user's model may raise anything
             why = Refused("client raised", _tell(error))
             return [why for _ in blocks]

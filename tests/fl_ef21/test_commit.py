@@ -24,7 +24,7 @@ def rows(clients: range = range(2, 5)) -> Rows:
 
 
 def block(**changes: object) -> Block:
-    start = Block(Kind.TRAIN, 0, 3, 7, 11, Point.origin(EXPERIMENT, 3), EXPERIMENT, bytes(16))
+    start = Block(Kind.TRAIN, 0, 3, 7, 1, 11, Point.origin(EXPERIMENT, 3), EXPERIMENT, bytes(16))
     return replace(start, **changes)  # type: ignore[arg-type]
 
 
@@ -39,7 +39,7 @@ def test_no_bytes_but_a_block_are_accepted(data: bytes) -> None:
     except Refused as refused:
         assert refused.reason == "block"
     else:
-        assert data[:2] == b"E\x01"
+        assert data[:2] == b"E\x02"
 
 
 def test_different_payloads_lead_to_different_points() -> None:

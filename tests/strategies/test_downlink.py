@@ -27,7 +27,7 @@ from fl_ef21.errors import InputError
 from fl_ef21.store import Files, Memory
 from scenarios.runner import flower_loader
 from scenarios.setup import Setup, prepare
-from strategies.downlink import WHOLE, Shifted
+from strategies.downlink import WHOLE, Sent, Shifted
 from strategies.ef21_p import EF21P, State
 from strategies.flower import CompressedStrategy
 from strategies.rounds import Round
@@ -60,7 +60,7 @@ def rounds(strategy: CompressedStrategy, grid: Any, count: int) -> Iterator[Roun
     for number in range(1, count + 1):
         messages = strategy.configure_train(number, arrays, ConfigRecord(), grid)
         arrays, _ = strategy.aggregate_train(number, grid.send_and_receive(messages))
-        yield strategy._last
+        yield strategy.last
 
 
 def resident(setup: Setup, turns: tuple[Turn, ...] = ()) -> tuple[FaultyGrid, Memory]:
@@ -184,7 +184,7 @@ def settled(strategy: CompressedStrategy, grid: FaultyGrid) -> None:
     for number in range(ROUNDS + 1, ROUNDS + 3 + max(0, late)):
         sent = strategy.configure_train(number, records.pack_model(strategy.descent.x), ConfigRecord(), grid)  # type: ignore[arg-type]
         strategy.aggregate_train(number, grid.send_and_receive(sent))
-    assert strategy._last.participants == N
+    assert strategy.last.participants == N
 
 
 @settings(max_examples=8, deadline=None, phases=DRAWN)
@@ -211,7 +211,7 @@ def test_one_who_lost_its_model_says_so_and_is_sent_all_of_it_next_time() -> Non
         if done.number == 2:
             models_of(strategy, store).points.version[1] = -1
     assert bases == [[WHOLE] * N, [0] * N, [1] * N, [2, WHOLE, 2, 2, 2], [3] * N]
-    assert strategy._last.participants == N
+    assert strategy.last.participants == N
 
 
 @pytest.mark.parametrize("fault", ["lose reply", "lose instruction", "raise", "flip block"])
@@ -222,7 +222,7 @@ def test_of_whom_nothing_is_known_is_sent_what_follows_the_last_version_it_confi
     bases = [strategy._sent.base.tolist() for _ in rounds(strategy, grid, 5)]
     assert [base[1] for base in bases] == [WHOLE, 0, 0, 0, 3]
     assert all(base[0] == number - 1 for number, base in enumerate(bases))
-    assert grid.expected[3].heard == list(range(N)) and strategy._last.participants == N
+    assert grid.expected[3].heard == list(range(N)) and strategy.last.participants == N
 
 
 # Bytes -----------------------------------------------------------------------------------------------
@@ -258,6 +258,10 @@ def test_bytes_counted_are_bytes_sent(downlink: str | None, participation: float
         assert len(strategy._sent) == done.invited
 
 
+def _told(sent: Sent) -> Iterator[tuple[int, int, int]]:
+    return zip(sent.clients.tolist(), sent.base.tolist(), sent.nbytes.tolist(), strict=True)
+
+
 def test_everybody_is_sent_whichever_is_fewer_bytes() -> None:
     """Against the sizes of all increments since x0, of which the server itself keeps only the last."""
     setup = quadratic("topk:4", MEMORYLESS, 0.2)
@@ -265,7 +269,7 @@ def test_everybody_is_sent_whichever_is_fewer_bytes() -> None:
     down = shifted(strategy)
     sizes, held, kinds = list[int](), dict[int, int](), set[bool]()
     for number, _ in enumerate(rounds(strategy, grid, 60), 1):
-        for client, base, nbytes in zip(*map(np.ndarray.tolist, vars(strategy._sent).values()), strict=True):
+        for client, base, nbytes in _told(strategy._sent):
             catching_up = sum(sizes[held[client] :]) if client in held else down.model_bytes
             assert nbytes == min(catching_up, down.model_bytes)
             assert (base == WHOLE) == (catching_up >= down.model_bytes)
@@ -349,7 +353,7 @@ def test_a_call_takes_every_increment_once_and_clients_of_all_versions() -> None
         grid._pool.submit = lambda *given: calls.append(given) or submit(*given)  # type: ignore[method-assign, func-returns-value]
         for _ in rounds(strategy, grid, 12):
             pass
-    _, _, x, clients, _, told = calls[-1]
+    _, _, x, clients, _, told, _ = calls[-1]
     distinct = {sent.increments for sent in told}
     assert len(clients) == 30 and len(distinct) > 2  # one call, though clients are at several versions
     each = sum(sum(map(len, sent.increments or ())) for sent in told)

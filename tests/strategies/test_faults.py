@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -27,10 +28,10 @@ from fl_ef21.state import Rows
 from fl_ef21.store import Files, Memory
 from scenarios.setup import Setup, prepare
 from strategies import SERVERS
+from strategies.adding import Added, Adder
 from strategies.flower import CompressedStrategy
-from strategies.flower_replies import Heard
 from strategies.ledger import Ledger
-from strategies.rounds import Round, Silence
+from strategies.rounds import Heard, Round, Silence
 from tests.faulty_grid import FAULTS, LOSSES, Expected, Fault, FaultyGrid, Turn
 from tests.small import scenario
 
@@ -95,7 +96,7 @@ def train(strategy: CompressedStrategy, grid: FaultyGrid) -> Iterator[Round]:
     for number in range(1, ROUNDS + 1):
         messages = strategy.configure_train(number, arrays, ConfigRecord(), grid)  # type: ignore[arg-type]
         arrays, _ = strategy.aggregate_train(number, grid.send_and_receive(messages))
-        yield strategy._last
+        yield strategy.last
 
 
 def trained(setup: Setup, grid: FaultyGrid) -> tuple[CompressedStrategy, list[Round]]:
@@ -249,11 +250,11 @@ def test_a_hello_may_come_twice_but_not_from_two_nodes() -> None:
     grid, strategy = grid_of(PLAIN, ()), PLAIN.strategy(0, b"run")
     send = grid.send_and_receive
     grid.send_and_receive = lambda messages, *, timeout=None: 2 * send(messages)  # type: ignore[method-assign]
-    strategy.enrol(grid)  # type: ignore[arg-type]
+    strategy.nodes.enrol(grid)  # type: ignore[arg-type]
     assert strategy.nodes == {i: i + 1 for i in range(N)}
     grid.get_node_ids = lambda: [1, N + 1]  # type: ignore[method-assign]
-    with pytest.raises(Silence, match="two nodes say they are client 0"):
-        PLAIN.strategy(0, b"run").enrol(grid)  # type: ignore[arg-type]
+    with pytest.raises(Silence, match="both say they are client 0"):
+        PLAIN.strategy(0, b"run").nodes.enrol(grid)  # type: ignore[arg-type]
 
 
 @tried(15)
@@ -287,13 +288,12 @@ def server_takes_whatever_comes(patch: pytest.MonkeyPatch) -> None:
 
 
 def server_believes_it_holds_what_it_refused(patch: pytest.MonkeyPatch) -> None:
-    add_up = CompressedStrategy._sum
+    add_up = Adder.add
 
-    def believe(self: CompressedStrategy, heard: Heard) -> Any:
-        c, _, refused, measured = add_up(self, heard)
-        return c, heard, refused, measured
+    def believe(self: Adder, heard: Heard, scale: float) -> Added:
+        return replace(add_up(self, heard, scale), used=heard)
 
-    patch.setattr(CompressedStrategy, "_sum", believe)
+    patch.setattr(Adder, "add", believe)
 
 
 def client_follows_old_instructions(patch: pytest.MonkeyPatch) -> None:

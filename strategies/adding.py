@@ -1,0 +1,66 @@
+"""sum_i w_i c_i over the messages of a round, and which of them cannot be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fl_ef21 import wire
+from fl_ef21.errors import Refused
+from fl_ef21.plan import Plan
+from fl_ef21.replay import Forms
+from fl_ef21.types import ClientHalf
+from strategies.flower_account import Account, Measured
+from strategies.rounds import Heard, groups
+
+
+@dataclass(frozen=True)
+class Added:
+    """What the messages of a round come to.
+
+    Attributes:
+      c: (d,) float64, sum_i w_i c_i.
+      used: the messages in it.
+      refused: why others are not, by place among those heard.
+      measured: bits of each message heard.
+    """
+
+    c: Tensor
+    used: Heard
+    refused: dict[int, Refused]
+    measured: Measured
+
+
+class Adder:
+    """Decodes and adds, in client order and in float64.
+
+    Attributes:
+      weights: (n,) float64, w_i.
+      forms: what messages must look like.
+    """
+
+    def __init__(self, plan: Plan, half: type[ClientHalf[Any]], weights: Tensor, dim: int, account: Account) -> None:
+        self.plan, self.weights, self.dim, self.account = plan, weights, dim, account
+        self.forms = Forms.of(plan, dim, half.dense_start)
+
+    def add(self, heard: Heard, scale: float) -> Added:
+        """`scale` multiplies every weight."""
+        total, measured = torch.zeros(self.dim, dtype=torch.float64), np.zeros((2, len(heard)))
+        used, refused = np.ones(len(heard), bool), dict[int, Refused]()
+        starting = heard.version == 0 if self.forms.begins else np.zeros(len(heard), bool)
+        for first in (True, False):
+            spec = self.forms.first if first else self.forms.other
+            for part in groups(np.flatnonzero(starting == first), spec.most):
+                weights = self.weights[torch.from_numpy(heard.clients[part])] * scale
+                payloads = [heard.payloads[at] for at in part.tolist()]
+                c, bad = wire.total(payloads, spec, weights)
+                total += c
+                used[part[list(bad)]] = False
+                refused |= {int(part[at]): why for at, why in bad.items()}
+                compressors = [] if first else self.plan.each(heard.clients[part])
+                measured[:, part] = self.account.up(payloads, spec, compressors)
+        return Added(total, heard[np.flatnonzero(used)], refused, measured)
