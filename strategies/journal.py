@@ -140,9 +140,9 @@ class Journal(Reader):
 
     def _put_body(self, id: int, payloads: Sequence[bytes]) -> None:
         self._db.execute("DELETE FROM body WHERE id = ?", (id,))
-        parts, size = list[list[bytes]](), PART
+        parts, size = list[list[bytes]](), 0
         for payload in payloads:
-            if size + len(payload) > PART:
+            if not parts or size + len(payload) > PART:
                 parts.append([])
                 size = 0
             parts[-1].append(payload)
