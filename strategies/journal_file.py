@@ -283,7 +283,7 @@ def speaking(path: Path, what: str, nbytes: int = 0) -> Iterator[None]:
     with files.naming(path, nbytes):
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite quotes what it found, which may not be text
             code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
             if code in STORAGE:
                 name = getattr(error, "sqlite_errorname", "")

@@ -175,7 +175,7 @@ def test_every_opening_is_a_term_and_the_older_server_is_fenced(journal: Journal
     filled(journal, 2)
     newer = Journal.open(journal.path, RUN, create=True)
     assert (journal.term, newer.term) == (1, 2)
-    with pytest.raises(Refused, match="term: .*newer server, term 2; this one is 1"):
+    with pytest.raises(Refused, match=r"term: .*newer server, term 2; this one is 1"):
         journal.commit(0, commit_of(3), {})
     assert newer.commit(0, commit_of(3), {"round": 3}) and holds(newer, 3)
     newer.close()
