@@ -37,7 +37,6 @@ from strategies.ledger import Ledger
 from strategies.members import Members
 from strategies.rounds import Commit, Round, Silence, round_half_up
 
-
 log = logging.getLogger("fl_ef21")
 
 
