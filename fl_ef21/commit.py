@@ -33,7 +33,9 @@ class Kind(IntEnum):
     LACKS = 17  # the client has not what the server says it holds
     STALE = 18  # the instruction is older than one already followed
     BEHIND = 19  # the client has no model that the increments it was sent start from
-    BYE = 20  # the client leaves: nothing was computed, and its part of g is to be taken out
+    BYE = (
+        31  # the client leaves, its part of g with it; several bits from all others, as one that flips must not do that
+    )
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ from strategies.ledger import Ledger
 from strategies.members import Members
 from strategies.rounds import Commit, Round, Silence, round_half_up
 
+log = logging.getLogger("fl_ef21")
+
 
 class CompressedStrategy(Strategy):
     """A Flower strategy that steps a model by what compressed messages add up to.
@@ -171,7 +173,10 @@ class CompressedStrategy(Strategy):
             self._lacking.pop(client, None)
         self._lacking |= letters.lacking
         for client in letters.leaving:
-            self.leave(client)
+            if self.server.remembers and self.history is None:
+                log.warning("client %d leaves, but its part of g is not known and stays: there is no history", client)
+            else:
+                self.leave(client)
         return letters
 
     def _make_real(self, round: int, c: Tensor, clients: Array, payloads: Any) -> None:

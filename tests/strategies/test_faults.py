@@ -251,7 +251,7 @@ def test_a_hello_may_come_twice_but_not_from_two_nodes() -> None:
     send = grid.send_and_receive
     grid.send_and_receive = lambda messages, *, timeout=None: 2 * send(messages)  # type: ignore[method-assign]
     strategy.nodes.enrol(grid)  # type: ignore[arg-type]
-    assert strategy.nodes == {i: i + 1 for i in range(N)}
+    assert strategy.nodes.of == {i: i + 1 for i in range(N)}
     grid.get_node_ids = lambda: [1, N + 1]  # type: ignore[method-assign]
     with pytest.raises(Silence, match="both say they are client 0"):
         PLAIN.strategy(0, b"run").nodes.enrol(grid)  # type: ignore[arg-type]
