@@ -24,6 +24,7 @@ from strategies.rounds import Commit
 APPLICATION, FORMAT = int.from_bytes(b"EF21", "big"), 1
 PAGE = 1 << 15  # bytes; most of a journal is long runs of payloads
 LOG = 1024  # pages of the write-ahead log before they are moved into the file
+CACHE = 16384  # KiB of pages in memory; a round that fits is written once, when it is committed
 LAST = 0xFFFFFFFF  # the largest round there may be
 STORAGE = (3, 8, 10, 13, 14)  # SQLite's PERM, READONLY, IOERR, FULL and CANTOPEN
 BUSY, FULL = (5, 6), 13
@@ -36,9 +37,9 @@ TABLES = {
     " last INTEGER, chain BLOB, folded INTEGER, held BLOB, outcome TEXT, digest BLOB)",
     "round": "CREATE TABLE round (id INTEGER PRIMARY KEY,"
     " digest BLOB, note TEXT, body BLOB, gone BLOB, come BLOB, clients BLOB, sizes BLOB)",
-    "body": "CREATE TABLE body (id INTEGER, part INTEGER, payloads BLOB, PRIMARY KEY (id, part)) WITHOUT ROWID",
+    "body": "CREATE TABLE body (id INTEGER, part INTEGER, payloads BLOB, PRIMARY KEY (id, part))",
     "snapshot": "CREATE TABLE snapshot (id INTEGER, client INTEGER, digest BLOB, version INTEGER, chain BLOB, g BLOB,"
-    " PRIMARY KEY (id, client)) WITHOUT ROWID",
+    " PRIMARY KEY (id, client))",
 }
 RECORD = "id, digest, note, body, gone, come, clients, sizes"
 
@@ -167,7 +168,8 @@ def heads(db: sqlite3.Connection, path: Path, where: str = "", given: tuple[Any,
 
 def held(db: sqlite3.Connection, method: int, round: int) -> bytes:
     """A digest of all snapshots of a round."""
-    return hashed(*db.execute("SELECT client, digest FROM snapshot WHERE id = ?", (key(method, round),)).fetchall())
+    ask = "SELECT client, digest FROM snapshot WHERE id = ? ORDER BY client"
+    return hashed(*db.execute(ask, (key(method, round),)).fetchall())
 
 
 def check(db: sqlite3.Connection, path: Path, identity: bytes | None) -> tuple[bytes, int]:
@@ -243,6 +245,7 @@ def connect(path: Path, identity: bytes, create: bool) -> sqlite3.Connection:
             for setting in ("synchronous = FULL", "cell_size_check = ON", "trusted_schema = OFF"):
                 db.execute(f"PRAGMA {setting}")
             db.execute(f"PRAGMA wal_autocheckpoint = {LOG}")
+            db.execute(f"PRAGMA cache_size = {-CACHE}")
         except BaseException:
             db.close()
             raise
