@@ -53,8 +53,8 @@ class Journal(Reader):
                 "UPDATE run SET term = ?, digest = ?", (self.term + 1, hashed(self.identity, self.term + 1))
             )
         self.term += 1
-        with speaking(self.path, "to open it"):
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a log that is lost later does not lower the term
+        with suppress(sqlite3.Error):  # then a log that is lost later does not lower the term; a full disk forbids it
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # Writing --------------------------------------------------------------------------------------
 

@@ -139,7 +139,7 @@ def test_a_half_moved_log_that_is_then_deleted_is_never_read_wrong(disk: Bytes) 
     right()
 
 
-@pytest.mark.parametrize("examples", [200, pytest.param(20000, marks=nightly)])
+@pytest.mark.parametrize("examples", [200, pytest.param(5000, marks=nightly)])
 def test_a_changed_file_is_refused_or_right(disk: Bytes, examples: int) -> None:
     ends = set[object]()
 
@@ -167,7 +167,7 @@ def used(disk: Bytes) -> st.SearchStrategy[float]:
     return st.sampled_from(at)
 
 
-@pytest.mark.parametrize("examples", [100, pytest.param(5000, marks=nightly)])
+@pytest.mark.parametrize("examples", [100, pytest.param(1000, marks=nightly)])
 def test_a_shortened_file_is_refused_or_right(disk: Bytes, examples: int) -> None:
     ends = set[object]()
 
