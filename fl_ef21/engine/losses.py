@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 MEMORY = (
-    "use fewer actors on a node (a larger engine.cpus_per_actor), more nodes, or fewer clients; every client keeps its "
-    "vectors, of the model's size each, in its shard"
+    'use fewer actors on a node (a larger engine.cpus_per_actor), engine.state = "mapped", more memory or nodes, or '
+    "fewer clients; every client keeps its vectors, of the model's size each, in its shard"
 )
+
+
+class Gone(RuntimeError):
+    """There will be no result: the process of a shard has died, and cannot be had again for now."""
+
+
+class ShardLost(RuntimeError):
+    """A shard dies whenever it is started; the run cannot go on."""
 
 
 def gone() -> tuple[type[BaseException], ...]:
