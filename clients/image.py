@@ -1,6 +1,6 @@
 """Images of resident clients: taken from a shard's memory, and loaded into shards that are cut in another way.
 
-A client's vectors are in an image only if they mean something: the committed ones after its first increment, the
+A client's vectors are in an image only if they mean something: the committed ones once it was asked anything, the
 staged ones while they may still be committed. Tensors of an image of m clients:
 
     committed.F, staged.F      (a, d), (b, d) for every field F of the state, as it is kept, in the order of clients
@@ -79,7 +79,7 @@ class Imaged:
         rows.points.put(at, *_pointed("", tensors, mine))
         rows.staged.put(at, *_pointed("staged_", tensors, mine))
         for slot, what, some in (
-            (0, "committed", tensors["version"] > 0),
+            (0, "committed", tensors["seen"] > 0),
             (1, "staged", tensors["staged_version"] >= 0),
         ):
             have = some.numpy()
@@ -159,8 +159,8 @@ def _mine(clients: Array, ours: range) -> Array:
 
 
 def _meaningful(rows: Rows, at: Array) -> tuple[Array, Array]:
-    """Of these rows, those with committed vectors, and those with staged ones; before an increment all are zero."""
-    return at[rows.points.version[at] > 0], at[rows.staged.version[at] >= 0]
+    """Of these rows, those with committed vectors, and those with staged ones; before any message all are zero."""
+    return at[rows.seen[at] > 0], at[rows.staged.version[at] >= 0]
 
 
 def _runs(count: int, each: int) -> Iterator[slice]:

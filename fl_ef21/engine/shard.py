@@ -21,11 +21,8 @@ from fl_ef21.engine import memory, ordinary
 from fl_ef21.engine.residents import Residents
 from fl_ef21.errors import Refused
 from fl_ef21.flower_internals import CLIENT_RAISED, error_reply
-<<<<<<< HEAD
-from fl_ef21.repair import Repair
-=======
 from fl_ef21.image import Image, Part
->>>>>>> 0e0501a (Shards of the batched form heal: images of client state, a log of calls since, and a new process that is asked it again)
+from fl_ef21.repair import Repair
 from fl_ef21.threads import computing_with
 
 
@@ -105,11 +102,7 @@ class Shard:
         model = None if x is None else torch.from_numpy(x.copy())
         try:
             with computing_with(self.threads):
-<<<<<<< HEAD
-                return self.batched.answer(model, clients, blocks, told, repairs)
-=======
-                return form.answer(model, clients, blocks, told)
->>>>>>> 0e0501a (Shards of the batched form heal: images of client state, a log of calls since, and a new process that is asked it again)
+                return form.answer(model, clients, blocks, told, repairs)
         except Exception as error:  # a user's model may raise anything
             why = Refused("client raised", _tell(error))
             return [why for _ in blocks]

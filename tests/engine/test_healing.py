@@ -74,12 +74,12 @@ def train(setup: Setup, grid: RayGrid, before: Before = lambda *_: None, rounds:
 
 
 def going_on(strategy: CompressedStrategy, grid: RayGrid, before: Before, rounds: int) -> Iterator[tuple[Any, ...]]:
-    strategy.enrol(grid)
+    strategy.nodes.enrol(grid)
     before(1, grid)
     for done in strategy.rounds(grid, rounds):
-        yield done.number, done.participants, done.refused, done.uplink_bytes, strategy.descent.x.numpy().tobytes()
+        yield done.number, done.participants, done.refused, done.uplink_bytes, strategy.digest()
         before(done.number + 1, grid)
-    yield strategy.audit(grid), strategy.descent.x.numpy().tobytes()
+    yield strategy.audit(grid), strategy.digest()
     strategy.retire(grid)
 
 
