@@ -207,13 +207,13 @@ class RayGrid(Grid):
 
     def _collect(self, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
-        waiting: list[_Batch] = []
-        for handle, members, batched in self._pending:
+        pending, self._pending = self._pending, []
+        for handle, members, batched in pending:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:
                 got = self._pool.collect(handle, left)
             except TimeoutError:
-                waiting.append((handle, members, batched))
+                self._pending.append((handle, members, batched))
                 continue
             except Gone as lost:
                 replies = [error_reply(message, NODE_UNAVAILABLE, str(lost)) for message in members]
@@ -221,7 +221,6 @@ class RayGrid(Grid):
                 replies = _replies(members, got) if batched else ordinary.replies(got)
             for message, reply in zip(members, replies, strict=True):
                 self._early[name_of(message)] = reply
-        self._pending = waiting
 
 
 def _repairs(members: Sequence[Message]) -> dict[int, Repair]:

@@ -20,7 +20,7 @@ class Shared(NamedTuple):
     nbytes: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Entry:
     """A call, and a handle for its result.
 
