@@ -38,7 +38,7 @@ def told(error: BaseException) -> str:
     if LOW in words:  # of which Ray tells two thousand characters
         used = re.search(r"was ([\d.]+ ?\w+ / [\d.]+ ?\w+)", words)
         words = f"Ray ended it because the node was {LOW}" + (f" ({used[1]})" if used else "")
-    return _IDS.sub("", words).rstrip(". ") + advice(str(error))
+    return _IDS.sub("", words).partition(" Some common causes include")[0].rstrip(". ") + advice(str(error))
 
 
 def advice(words: str) -> str:
