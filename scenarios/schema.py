@@ -262,6 +262,13 @@ class Engine(Section):
     state_dir: Text | None = None
 
 
+class Cuts(Section):
+    """When a run keeps all that it needs to go on."""
+
+    every: Count | None = None
+    keep_last: Count = 2
+
+
 class Stop(Section):
     """Ends a method early, at the first rule that holds."""
 
@@ -277,6 +284,7 @@ class Scenario(Section):
     name: Text
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
     rounds: Count
+    durability: Literal["memory", "disk"] = "memory"
     shadow: list[Annotated[Text, AfterValidator(compressor_word)]] = Field(default_factory=list)
     data: Data = Data()
     partition: Partition = Partition()
@@ -285,6 +293,7 @@ class Scenario(Section):
     method: Annotated[list[Method], Field(min_length=1)]
     evaluate: Evaluate = Evaluate()
     engine: Engine = Field(default_factory=Engine)
+    cuts: Cuts = Cuts()
     stop: Stop = Stop()
 
     @model_validator(mode="after")
@@ -315,5 +324,5 @@ class Scenario(Section):
 
 SECTIONS: dict[str, type[Section]] = {
     "data": Data, "partition": Partition, "model": Model, "train": Train, "method": Method,
-    "evaluate": Evaluate, "engine": Engine, "stop": Stop,
+    "evaluate": Evaluate, "engine": Engine, "cuts": Cuts, "stop": Stop,
 }  # fmt: skip

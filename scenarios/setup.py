@@ -30,9 +30,10 @@ from fl_ef21.threads import computing_with
 from fl_ef21.types import Compressor, Problem
 from fl_ef21.wire import layers_of
 from scenarios.loading import to_toml
-from scenarios.schema import Engine, Method, Scenario, default_values
+from scenarios.schema import Cuts, Engine, Method, Scenario, default_values
 from strategies.descent import Descent
 from strategies.flower import CompressedStrategy
+from strategies.history import Kept
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 COMPRESSOR_KEYS = (
@@ -55,6 +56,7 @@ class Setup:
       dataset, label_counts: what was split and how, None for synthetic problems; the data set without its features,
         which the problem holds. label_counts (clients, classes).
       choice: how clients' gradients are taken, None where there is nothing to choose.
+      alone: clients are computed one at a time, as on Flower's runtimes.
     """
 
     scenario: Scenario
@@ -64,6 +66,7 @@ class Setup:
     dataset: Dataset | None
     label_counts: np.ndarray | None
     choice: Choice | None = None
+    alone: bool = False
 
     @property
     def resolved(self) -> Scenario:
@@ -76,6 +79,8 @@ class Setup:
     @property
     def tile(self) -> int:
         """Clients computed together: a function of n and d alone, so that no result depends on the actors."""
+        if self.alone:
+            return 1
         fit = TILE_BYTES // (self.problem.dim * self.plans[0].dtype.itemsize)
         spread = math.ceil(self.problem.clients / TILES_LEAST)
         return max(1, min(TILE_MOST, fit, spread))
@@ -97,15 +102,22 @@ class Setup:
         problem = self.problem if everybody else self.problem.shard(clients)
         return Program(problem, self.plans, store, self.source, self.tile)
 
-    def strategy(self, number: int, run: bytes) -> CompressedStrategy:
-        """The server side of one method, at its start. `run` tells runs of one scenario apart."""
+    def strategy(self, number: int, run: bytes, remember: bool = False) -> CompressedStrategy:
+        """The server side of one method, at its start. `run` tells runs of one scenario apart.
+
+        remember: also every client's payloads, so that one that lost its state can be helped, and may leave.
+        """
         plan, method = self.plans[number], self.scenario.method[number]
-        return CompressedStrategy(
+        strategy = CompressedStrategy(
             plan, METHODS[plan.method], number=number, x=self.problem.x0(), shapes=self.problem.shapes,
             weights=self.problem.weights, participation=self.scenario.train.participation,
             optimizer=method.optimizer, optimizer_args=method.optimizer_args, source=self.source, run=run,
             account=self.scenario.evaluate.traffic != "off", late=self.scenario.train.late,
         )  # fmt: skip
+        if (remember or self.alone) and strategy.server.remembers:
+            origins = [strategy.ledger.points[i] for i in range(strategy.clients)]
+            strategy.history = Kept(strategy.adder.forms, strategy.dim, plan.dtype, origins)
+        return strategy
 
 
 def prepare(scenario: Scenario, *, alone: bool = False) -> Setup:
@@ -130,7 +142,7 @@ def prepare(scenario: Scenario, *, alone: bool = False) -> Setup:
     if dataset is not None:  # the problem has its own copy, client after client
         nothing = np.empty((0, *dataset.shape), dtype=np.float32)
         dataset = replace(dataset, features=nothing, test_features=nothing)
-    setup = Setup(scenario, problem, plans, agreed(_shared_text(scenario)), dataset, counts)
+    setup = Setup(scenario, problem, plans, agreed(_shared_text(scenario)), dataset, counts, alone=alone)
     return _settled(setup, measure=not alone and here == where)
 
 
@@ -144,10 +156,11 @@ def _settled(setup: Setup, measure: bool) -> Setup:
 
 
 def _shared_text(scenario: Scenario) -> str:
-    """What server and clients must agree on: all but where each keeps its data and how it computes."""
+    """What server and clients must agree on: all but where each keeps its data, how it computes, and what is kept."""
     data = scenario.data.model_copy(update={"path": None, "test_path": None})
     model = scenario.model.model_copy(update={"per_client": None})
-    return to_toml(scenario.model_copy(update={"data": data, "model": model, "engine": Engine()}))
+    free = {"data": data, "model": model, "engine": Engine(), "cuts": Cuts(), "durability": "memory"}
+    return to_toml(scenario.model_copy(update=free))
 
 
 def device(scenario: Scenario) -> str:

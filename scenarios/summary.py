@@ -9,7 +9,7 @@ from fl_ef21 import flower_traffic
 from fl_ef21.traffic import LAYERS
 from fl_ef21.types import Compressor
 from scenarios.setup import Setup
-from scenarios.training import Outcome
+from scenarios.tally import Outcome
 
 
 def summarise(
