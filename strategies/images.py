@@ -93,6 +93,7 @@ def redo(strategy: CompressedStrategy, commit: Commit) -> None:
         added = strategy.adder.add(heard, scale)
     if added.refused:
         raise Refused("digest", f"round {commit.round}: {next(iter(added.refused.values()))}")
+    strategy.downlink.confirm(heard.clients)  # they answered from the model of that round
     strategy._make_real(commit.round, added.c, heard.clients, heard.payloads)
     strategy._changed = (left, joined, heard.clients, heard.payloads)
     strategy.last = replace(strategy.last, number=commit.round, participants=len(heard))
