@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from tests.small import ALL_METHODS
 
 PLACES = [
     "folder.put:kill:1",  # before the run has a name
-    "journal.before_commit:kill:2", "journal.before_commit:kill:4", "journal.after_commit:kill:7",
-    "files.write:kill:2", "files.rename:kill:3", "cut.before_rename:kill:2", "cut.after_rename:kill:1",
+    "journal.before_commit:kill:2", "journal.after_commit:kill:7", "files.write:kill:2", "files.rename:kill:3",
+    "cut.before_rename:kill:2",
     "run.between_methods:kill:1", "run.before_summary:kill:1", "traffic.part:kill:2", "training.round:kill:9",
 ]  # fmt: skip
 
@@ -58,17 +59,35 @@ def test_a_chain_of_ten_crashes_ends_the_same(killer: Killer, reference: dict[st
     assert told(out) == reference
 
 
-def test_killed_at_random_moments(killer: Killer, reference: dict[str, Any], tmp_path: Path) -> None:
-    draw, out = random.Random(5), tmp_path / "run"
-    code, starts = killer.run(lasting(), out, after=draw.uniform(0.1, 0.5)), 1
-    while code != 0 and starts < 20:
-        if (out / "run.json").exists():
-            code = killer.resume(out, **({"after": draw.uniform(0.1, 0.8)} if starts < 6 else {}))
-        else:
-            code = killer.run(lasting(), tmp_path / f"run{starts}", after=2.0)
-            out = tmp_path / f"run{starts}"
-        starts += 1
+@pytest.mark.parametrize(
+    "seed", [1, pytest.param(2, marks=pytest.mark.nightly), pytest.param(3, marks=pytest.mark.nightly)]
+)
+def test_killed_here_and_there(seed: int, killer: Killer, reference: dict[str, Any], tmp_path: Path) -> None:
+    """Anywhere, after any number of times; some starts get through."""
+    draw, out, code = random.Random(seed), tmp_path / "run", KILLED
+    assert killer.run(lasting(), out, arm=f"journal.after_commit:kill:{draw.randint(1, 6)}") == KILLED
+    for _ in range(8):
+        if code == KILLED:
+            place = draw.choice(PLACES).rpartition(":")[0]
+            code = killer.resume(out, arm=f"{place}:{draw.randint(1, 8)}")
+    assert code == 0 or killer.resume(out) == 0
     assert told(out) == reference
+
+
+@pytest.mark.nightly
+def test_killed_from_outside_at_any_time(killer: Killer, reference: dict[str, Any], tmp_path: Path) -> None:
+    draw, began = random.Random(5), time.monotonic()
+    assert killer.run(lasting(), tmp_path / "timed") == 0
+    whole, code, out, starts = time.monotonic() - began, KILLED, tmp_path / "run", 0
+    while code == KILLED and starts < 30:
+        starts += 1
+        after = {"after": draw.uniform(0.05, 0.6) * whole} if starts < 20 else {}
+        if (out / "run.json").exists():
+            code = killer.resume(out, **after)
+        else:  # it had not begun
+            out = tmp_path / f"run{starts}"
+            code = killer.run(lasting(), out, **after)
+    assert code == 0 and told(out) == reference
 
 
 def test_every_method_goes_on_and_so_does_one_with_a_downlink(killer: Killer, tmp_path: Path) -> None:
