@@ -8,10 +8,11 @@ server is by the protocol, so there the server goes on from the last round of th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from flwr.serverapp import Grid
 
 from fl_ef21 import cut
@@ -23,6 +24,7 @@ from scenarios.cadence import Cadence
 from scenarios.schema import Cuts
 from scenarios.tally import Row
 from scenarios.training import Training
+from strategies.folding import fold
 from strategies.journal import Journal
 
 JOURNAL, CUTS = "journal.sqlite", "cuts"
@@ -71,8 +73,18 @@ class Lasting:
             if isinstance(grid, RayGrid):
                 grid.save(lambda image: _add(writer, image))
             writer.seal({"identity": self.identity.hex(), "method": training.number, "round": round})
-        cut.keep(self.folder, first=1, last=self.wanted.keep_last)
+        kept = cut.keep(self.folder, first=1, last=self.wanted.keep_last)
+        self._fold(training, [int(one.about["round"]) for one in kept if one.about["method"] == training.number])
         self._cadence.taken(began, time.monotonic())
+
+    def _fold(self, training: Training, cuts: Sequence[int]) -> None:
+        """Payloads that nobody will go on from are folded where that is smaller; the first cut is only looked at."""
+        if self.journal is None:
+            return
+        strategy, before = training.strategy, cuts[-self.wanted.keep_last :][0]
+        like = torch.zeros(strategy.dim, dtype=strategy.plan.dtype)
+        forms, round = strategy.adder.forms, training.tally.round
+        fold(self.journal, training.number, round, before, strategy.ledger, forms, like)
 
     def newest(self, number: int) -> Cut | None:
         """The last good cut of a method."""
@@ -80,10 +92,24 @@ class Lasting:
 
 
 def cut_before(folder: Path, identity: bytes, number: int, round: int) -> Cut | None:
-    """The last good cut of a method at or before round - 1."""
-    for path in sorted((folder / CUTS).glob(f"{number:04d}-*"), reverse=True):
+    """The last good cut of a method that is earlier than a round."""
+    earlier = [path for path in _cuts(folder, number) if int(path.name[5:]) < round]
+    return _first_good(reversed(earlier), identity)
+
+
+def cut_from(folder: Path, identity: bytes, number: int, round: int) -> Cut | None:
+    """The first good cut of a method that is not earlier than a round."""
+    return _first_good((path for path in _cuts(folder, number) if int(path.name[5:]) >= round), identity)
+
+
+def _cuts(folder: Path, number: int) -> list[Path]:
+    return sorted((folder / CUTS).glob(f"{number:04d}-*"))
+
+
+def _first_good(paths: Iterable[Path], identity: bytes) -> Cut | None:
+    for path in paths:
         try:
-            if int(path.name[5:]) < round and (found := cut.read(path)).about["identity"] == identity.hex():
+            if (found := cut.read(path)).about["identity"] == identity.hex():
                 return found
         except Refused:
             continue

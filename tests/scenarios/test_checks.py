@@ -13,12 +13,15 @@ import pytest
 from typer.testing import CliRunner
 
 import scenarios
-from fl_ef21 import cut
+from fl_ef21 import cut, failpoints
 from fl_ef21.errors import InputError
 from scenarios.auditing import audit
 from scenarios.checks import Check
 from scenarios.cli import app
+from scenarios.results import Result
+from scenarios.runner import resume
 from scenarios.verifying import verify
+from strategies.journal import Journal
 from tests.scenarios.lasting_runs import DOWNLINK, lasting
 from tests.small import ALL_METHODS
 
@@ -63,6 +66,27 @@ def test_rounds_are_computed_from_the_cut_before_them(good: Path) -> None:
     (check, _) = verify(good, 1, seed=4)
     computed = int(verify(good, 1, seed=4)[-1].told.split()[0])
     assert computed == (int(check.what.split()[1]) - 1) % 3 + 1
+
+
+def test_payloads_that_were_folded_are_gone_and_the_rest_still_holds(tmp_path: Path) -> None:
+    """With nearly everything sent, two rounds weigh more than two vectors a client."""
+    dense = {"name": "ef21-sgdm", "eta": 0.3, "gamma": 0.2, "compressor": "topk", "k": 600, "values": "exact"}
+    some = lasting(method=[dense], rounds=9, cuts={"every": 2, "keep_last": 1}, shadow=[], train={"participation": 1.0})
+    with failpoints.arm("training.round:raise:8"), pytest.raises(failpoints.Failed):
+        scenarios.run(some, out=tmp_path / "run")
+    resume(tmp_path / "run")
+    scenarios.run(some, out=tmp_path / "other")
+    a, b = Result.load(tmp_path / "run").rounds, Result.load(tmp_path / "other").rounds
+    assert list(a["train_loss"]) == list(b["train_loss"])
+    for folder in (tmp_path / "run", tmp_path / "other"):
+        journal = Journal.read(folder / "journal.sqlite")
+        assert 0 < journal.folded(0) <= 8 and journal.payload_bytes(0, 9) < 9 * 12 * 600 * 4
+        journal.close()
+        checks = audit(folder)
+        assert not wrong(checks) and any("those after round" in check.told for check in checks)
+        assert any(check.what == "g of round 9" for check in checks)
+        found = verify(folder, 9, seed=0)
+        assert not wrong(found) and len(found) == 10
 
 
 def flip(folder: Path, round: int) -> None:
