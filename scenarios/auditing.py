@@ -50,19 +50,23 @@ def _method(run: RunFile, setup: Setup, journal: Journal, number: int) -> list[C
         if begin is not None:
             strategy.restore(*begin.load(SERVER))
             at = int(begin.about["round"])
-        for until, cut in [(int(newest.about["round"]), newest)] * (newest is not None) + [(last, None)]:
-            for commit in journal.commits(number, at, until):
-                strategy.redo(commit)
-            if cut is not None:
-                kept = setup.strategy(number, run.nonce)
-                kept.restore(*cut.load(SERVER))
-                found.append(_cut(label, until, strategy, kept))
-            at = until
+        if newest is not None:
+            until = int(newest.about["round"])
+            _redo(strategy, journal, number, at, until)
+            kept, at = setup.strategy(number, run.nonce), until
+            kept.restore(*newest.load(SERVER))
+            found.append(_cut(label, until, strategy, kept))
+        _redo(strategy, journal, number, at, last)
         found += _invariant(label, journal, number, strategy)
     except (Refused, ValueError) as why:
         return [*found, Check(label, "models", False, str(why))]
     told = "all" if begin is None else f"those after round {begin.about['round']}"
     return [*found, Check(label, "models", True, f"{told} of {len(rounds)} follow from the payloads")]
+
+
+def _redo(strategy: CompressedStrategy, journal: Journal, number: int, after: int, until: int) -> None:
+    for commit in journal.commits(number, after, until):
+        strategy.redo(commit)
 
 
 def _cut(label: str, round: int, redone: CompressedStrategy, kept: CompressedStrategy) -> Check:
