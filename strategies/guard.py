@@ -1,0 +1,133 @@
+"""Who goes too far: limits on what a client holds in g, strikes, and quarantine.
+
+    |g_i + c_i| <= norm  and  <= times_median  typical        typical: the median over clients
+
+In EF21 a message stays in g until its own client takes it back, so the limit is on g_i and not on the message alone:
+many small steps lead as far as one large. What is tracked is a bound, |g_i| <= sum of |c_i|, which costs nothing; only
+where it passes the limit is |g_i| itself asked for. Methods that remember nothing have g_i = 0 before every message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fl_ef21.blocks import Array
+from fl_ef21.errors import Refused
+
+SAMPLE = 101  # clients over whom the median is taken again where somebody passes the limit
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Attributes:
+    norm: the longest g_i, None without such a limit.
+    times_median: how many times as long as the median, 0 without such a limit. Nor is there one where the median is 0.
+    strikes: refusals that a client may cause before it is in quarantine.
+    action: whether its g_i stays in g then, or is taken out.
+    """
+
+    norm: float | None = None
+    times_median: float = 1e4
+    strikes: int = 3
+    action: Literal["quarantine", "evict"] = "evict"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """On the messages of a round, by place.
+
+    Attributes:
+      refused: those that lead too far.
+      after: (m,) float64, at least |g_i| once the message is added.
+      typical: the median that was used.
+    """
+
+    refused: Mapping[int, Refused]
+    after: Array
+    typical: float
+
+
+class Guard:
+    """What the server remembers of every client's conduct.
+
+    Attributes:
+      limits: what they are held to.
+      bound: (n,) float64, at least |g_i|.
+      typical: the median of |g_i| when it was last looked at, None before anything came.
+      strikes: (n,) int64, refusals that each has caused.
+    """
+
+    def __init__(self, limits: Limits, clients: int, remembers: bool) -> None:
+        self.limits, self.remembers = limits, remembers
+        self.bound = np.zeros(clients)
+        self.typical: float | None = None
+        self.strikes = np.zeros(clients, np.int64)
+
+    @property
+    def out(self) -> Array:
+        """(n,) bool: who is in quarantine."""
+        return self.strikes >= self.limits.strikes
+
+    def judge(self, clients: Array, norms: Array, exact: Callable[[int], float]) -> Verdict:
+        """Whose message leads too far, by |c_i| (m,); exact(place) is |g_i + c_i|. Nothing changes here."""
+        after = self.bound[clients] + norms
+        typical = self.typical
+        if typical is None:
+            typical = _median(after)
+        if bool((after <= self._limit(typical)).all()):
+            return Verdict({}, after, typical)
+        after = after.copy()
+        known = np.zeros(len(after), bool)
+
+        def look(places: Array) -> None:
+            for at in places[~known[places]].tolist():
+                after[at], known[at] = exact(at), True
+
+        sample = np.unique(np.linspace(0, len(after) - 1, min(SAMPLE, len(after))).astype(np.int64))
+        look(sample)
+        typical = _median(after[sample])
+        look(np.flatnonzero(after > self._limit(typical)))
+        far = np.flatnonzero(after > self._limit(typical)).tolist()
+        return Verdict({at: self._refusal(int(clients[at]), after[at], typical) for at in far}, after, typical)
+
+    def commit(self, clients: Array, after: Array, typical: float) -> None:
+        """The messages of these clients are in g now; `after` as in the verdict."""
+        self.typical = typical
+        if self.remembers:
+            self.bound[clients] = after
+
+    def strike(self, client: int) -> bool:
+        """One more refusal; whether it is the one that ends in quarantine."""
+        self.strikes[client] += 1
+        return bool(self.strikes[client] == self.limits.strikes)
+
+    def forget(self, client: int) -> None:
+        """Its g_i is no longer in g. What it did is not forgotten."""
+        self.bound[client] = 0.0
+
+    def image(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything, for `restore`."""
+        tensors = {"bound": torch.from_numpy(self.bound), "strikes": torch.from_numpy(self.strikes)}
+        return tensors, {"typical": self.typical}
+
+    def restore(self, tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> None:
+        self.bound, self.strikes = tensors["bound"].numpy().copy(), tensors["strikes"].numpy().copy()
+        self.typical = note["typical"]
+
+    def _limit(self, typical: float) -> float:
+        relative = self.limits.times_median * typical
+        return min(self.limits.norm or np.inf, relative if relative > 0 else np.inf)
+
+    def _refusal(self, client: int, norm: float, typical: float) -> Refused:
+        limit = self._limit(typical)
+        return Refused("norm", f"client {client} would hold |g_i| = {norm:.3g}, the limit is {limit:.3g}")
+
+
+def _median(norms: Array) -> float:
+    return float(np.median(norms)) if len(norms) else 0.0
