@@ -21,6 +21,7 @@ from fl_ef21.engine.pool import split
 from fl_ef21.engine.shard import keep_memory
 from fl_ef21.errors import InputError
 from fl_ef21.plan import Plan
+from fl_ef21.problems.attacks import attacked
 from fl_ef21.problems.choosing import Choice, choose
 from fl_ef21.provenance import agreed
 from fl_ef21.schedule import Schedule
@@ -131,7 +132,19 @@ def prepare(scenario: Scenario, *, alone: bool = False) -> Setup:
         nothing = np.empty((0, *dataset.shape), dtype=np.float32)
         dataset = replace(dataset, features=nothing, test_features=nothing)
     setup = Setup(scenario, problem, plans, agreed(_shared_text(scenario)), dataset, counts)
-    return _settled(setup, measure=not alone and here == where)
+    return _under_attack(_settled(setup, measure=not alone and here == where))
+
+
+def _under_attack(setup: Setup) -> Setup:
+    """Some of whose clients do what [attack] says."""
+    attack, dataset = setup.scenario.attack, setup.dataset
+    if attack is None:
+        return setup
+    problem = attacked(
+        setup.problem, attack.name, attack.clients, attack.share, attack.scale, attack.z, attack.from_round,
+        classes=len(dataset.classes) if dataset is not None else 0,
+    )  # fmt: skip
+    return replace(setup, problem=problem)
 
 
 def _settled(setup: Setup, measure: bool) -> Setup:
