@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,16 @@ import torch
 from torch import Tensor
 
 from fl_ef21 import wire
+from fl_ef21.blocks import Array
 from fl_ef21.errors import Refused
 from fl_ef21.plan import Plan
 from fl_ef21.replay import Forms
 from fl_ef21.types import ClientHalf
 from strategies.flower_account import Account, Measured
+from strategies.guard import Verdict
 from strategies.rounds import Heard, groups
+
+Judge = Callable[[Heard, Array], Verdict]  # on messages and their norms
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,16 @@ class Added:
       used: the messages in it.
       refused: why others are not, by place among those heard.
       measured: bits of each message heard.
+      norms: |c_i| of those used.
+      verdict: on those used, where they were judged.
     """
 
     c: Tensor
     used: Heard
     refused: dict[int, Refused]
     measured: Measured
+    norms: Array
+    verdict: Verdict | None = None
 
 
 class Adder:
@@ -47,9 +56,24 @@ class Adder:
         self.plan, self.weights, self.dim, self.account = plan, weights, dim, account
         self.forms = Forms.of(plan, dim, half.dense_start)
 
-    def add(self, heard: Heard, scale: float) -> Added:
-        """`scale` multiplies every weight."""
+    def add(self, heard: Heard, scale: float, judge: Judge | None = None) -> Added:
+        """`scale` multiplies every weight. A round in which somebody is judged to go too far is added again without."""
+        added = self._add(heard, scale)
+        if judge is None:
+            return added
+        verdict = judge(added.used, added.norms)
+        if verdict.refused:
+            fine = np.setdiff1d(np.arange(len(heard)), list(added.refused))
+            far = {int(fine[at]): why for at, why in verdict.refused.items()}
+            kept = np.setdiff1d(np.arange(len(fine)), list(verdict.refused))
+            again = self._add(added.used[kept], scale)
+            verdict = replace(verdict, after=verdict.after[kept])
+            added = replace(again, refused=added.refused | far, measured=added.measured)
+        return replace(added, verdict=verdict)
+
+    def _add(self, heard: Heard, scale: float) -> Added:
         total, measured = torch.zeros(self.dim, dtype=torch.float64), np.zeros((2, len(heard)))
+        norms = np.zeros(len(heard))
         used, refused = np.ones(len(heard), bool), dict[int, Refused]()
         starting = heard.version == 0 if self.forms.begins else np.zeros(len(heard), bool)
         for first in (True, False):
@@ -57,10 +81,12 @@ class Adder:
             for part in groups(np.flatnonzero(starting == first), spec.most):
                 weights = self.weights[torch.from_numpy(heard.clients[part])] * scale
                 payloads = [heard.payloads[at] for at in part.tolist()]
-                c, bad = wire.total(payloads, spec, weights)
+                length = np.zeros(len(part))
+                c, bad = wire.total(payloads, spec, weights, length)
                 total += c
+                norms[part] = length
                 used[part[list(bad)]] = False
                 refused |= {int(part[at]): why for at, why in bad.items()}
                 compressors = [] if first else self.plan.each(heard.clients[part])
                 measured[:, part] = self.account.up(payloads, spec, compressors)
-        return Added(total, heard[np.flatnonzero(used)], refused, measured)
+        return Added(total, heard[np.flatnonzero(used)], refused, measured, norms[used])

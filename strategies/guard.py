@@ -4,7 +4,8 @@
 
 In EF21 a message stays in g until its own client takes it back, so the limit is on g_i and not on the message alone:
 many small steps lead as far as one large. What is tracked is a bound, |g_i| <= sum of |c_i|, which costs nothing; only
-where it passes the limit is |g_i| itself asked for. Methods that remember nothing have g_i = 0 before every message.
+where it passes the limit is |g_i| itself asked for. Where nobody can say it, and with methods that remember nothing,
+messages are judged by themselves, as if g_i were 0.
 """
 
 from __future__ import annotations
@@ -20,22 +21,28 @@ from torch import Tensor
 from fl_ef21.blocks import Array
 from fl_ef21.errors import Refused
 
+Exact = Callable[[int], float]  # |g_i + c_i| of the message at a place
 SAMPLE = 101  # clients over whom the median is taken again where somebody passes the limit
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Attributes:
-    norm: the longest g_i, None without such a limit.
-    times_median: how many times as long as the median, 0 without such a limit. Nor is there one where the median is 0.
-    strikes: refusals that a client may cause before it is in quarantine.
-    action: whether its g_i stays in g then, or is taken out.
+    """What clients are held to.
+
+    Attributes:
+      norm: the longest g_i, None without such a limit.
+      times_median: how many times as long as the median, 0 without such a limit; nor has a median of 0 one.
+      strikes: with so many refusals a client is asked no more.
+      action: whether its g_i stays in g then, or is taken out.
     """
 
     norm: float | None = None
     times_median: float = 1e4
     strikes: int = 3
     action: Literal["quarantine", "evict"] = "evict"
+
+
+LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -57,14 +64,13 @@ class Guard:
     """What the server remembers of every client's conduct.
 
     Attributes:
-      limits: what they are held to.
       bound: (n,) float64, at least |g_i|.
       typical: the median of |g_i| when it was last looked at, None before anything came.
       strikes: (n,) int64, refusals that each has caused.
     """
 
-    def __init__(self, limits: Limits, clients: int, remembers: bool) -> None:
-        self.limits, self.remembers = limits, remembers
+    def __init__(self, limits: Limits, clients: int) -> None:
+        self.limits = limits
         self.bound = np.zeros(clients)
         self.typical: float | None = None
         self.strikes = np.zeros(clients, np.int64)
@@ -74,9 +80,9 @@ class Guard:
         """(n,) bool: who is in quarantine."""
         return self.strikes >= self.limits.strikes
 
-    def judge(self, clients: Array, norms: Array, exact: Callable[[int], float]) -> Verdict:
-        """Whose message leads too far, by |c_i| (m,); exact(place) is |g_i + c_i|. Nothing changes here."""
-        after = self.bound[clients] + norms
+    def judge(self, clients: Array, norms: Array, exact: Exact | None) -> Verdict:
+        """Whose message leads too far, by |c_i| (m,); exact: None judges messages alone. Nothing changes here."""
+        after = norms if exact is None else self.bound[clients] + norms
         typical = self.typical
         if typical is None:
             typical = _median(after)
@@ -87,7 +93,7 @@ class Guard:
 
         def look(places: Array) -> None:
             for at in places[~known[places]].tolist():
-                after[at], known[at] = exact(at), True
+                after[at], known[at] = norms[at] if exact is None else exact(at), True
 
         sample = np.unique(np.linspace(0, len(after) - 1, min(SAMPLE, len(after))).astype(np.int64))
         look(sample)
@@ -98,9 +104,12 @@ class Guard:
 
     def commit(self, clients: Array, after: Array, typical: float) -> None:
         """The messages of these clients are in g now; `after` as in the verdict."""
-        self.typical = typical
-        if self.remembers:
-            self.bound[clients] = after
+        self.typical, self.bound[clients] = typical, after
+
+    def follow(self, clients: Array, norms: Array) -> None:
+        """As `commit`, of a round that is made again: it was judged then."""
+        self.bound[clients] += norms
+        self.typical = _median(norms) if self.typical is None else self.typical
 
     def strike(self, client: int) -> bool:
         """One more refusal; whether it is the one that ends in quarantine."""

@@ -73,8 +73,9 @@ def _parts(strategy: CompressedStrategy) -> dict[str, Any]:
     """In the order in which they are put back."""
     parts: dict[str, Any] = {
         "descent": strategy.descent, "ledger": strategy.ledger, "members": strategy.members,
-        "downlink": strategy.downlink,
+        "downlink": strategy.downlink, "guard": strategy.guard,
     }  # fmt: skip
+    parts |= {"rows": strategy.rows} if strategy.rows is not None else {}
     return parts | ({"history": strategy.history} if isinstance(strategy.history, Kept) else {})
 
 
@@ -94,6 +95,7 @@ def redo(strategy: CompressedStrategy, commit: Commit) -> None:
     if added.refused:
         raise Refused("digest", f"round {commit.round}: {next(iter(added.refused.values()))}")
     strategy._make_real(commit.round, added.c, heard.clients, heard.payloads)
+    strategy.guard.follow(heard.clients, added.norms)
     strategy._changed = (left, joined, heard.clients, heard.payloads)
     strategy.last = replace(strategy.last, number=commit.round, participants=len(heard))
     if digest(strategy) != commit.digest:

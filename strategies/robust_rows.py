@@ -6,12 +6,19 @@ g   <- Agg(g_1, ..., g_n)      of the clients that are there, weighted by w_i ov
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from fl_ef21 import wire
 from fl_ef21.blocks import Array
 from fl_ef21.messages import Compressed
+from fl_ef21.replay import Forms
 from strategies.robust_named import Aggregate
+from strategies.rounds import groups
 
 
 class Rows:
@@ -28,6 +35,11 @@ class Rows:
         self._stale = torch.ones(G.shape[1], dtype=torch.bool)
         self._weights = torch.empty(0, dtype=torch.float64)
 
+    @classmethod
+    def empty(cls, aggregate: Aggregate, clients: int, dim: int, dtype: torch.dtype) -> Rows:
+        """Everybody at zero."""
+        return cls(aggregate, torch.zeros(clients, dim, dtype=dtype))
+
     def add(self, clients: Array, c: Compressed) -> None:
         """One message each of these clients (m,), who are distinct."""
         rows, value = torch.from_numpy(clients), c.values.real(c.counts).to(self.G.dtype)
@@ -38,6 +50,18 @@ class Rows:
         else:
             self.G.view(-1)[rows.repeat_interleave(c.counts) * c.dim + index] += value
             self._stale[index] = True
+
+    def take(self, clients: Array, versions: Array, payloads: Sequence[bytes], forms: Forms) -> None:
+        """As `add`, of payloads that were accepted; each leads on from its client's version (m,)."""
+        first = (versions == 0) & forms.begins
+        for some, spec in ((first, forms.first), (~first, forms.other)):
+            for part in groups(np.flatnonzero(some), spec.most):
+                c, _ = wire.decode([payloads[at] for at in part.tolist()], spec)
+                self.add(clients[part], c)
+
+    def g(self, client: int) -> Tensor:
+        """(d,), what the server holds of this client."""
+        return self.G[client]
 
     def clear(self, client: int) -> None:
         """It has left; if it comes back it begins at zero."""
@@ -57,3 +81,11 @@ class Rows:
             self._value = self._value.index_copy(0, columns, self.aggregate(self.G[there][:, columns], w, round))
         self._stale[:], self._weights = False, weights.clone()
         return self._value
+
+    def image(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything, for `restore`."""
+        return {"G": self.G}, {}
+
+    def restore(self, tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> None:
+        self.G = tensors["G"].clone()
+        self._stale[:] = True

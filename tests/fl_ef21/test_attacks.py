@@ -81,7 +81,7 @@ def test_whoever_is_asked_together_and_in_whatever_shard(model: str, name: str) 
     alone = honest(problem, x)
     if problem.rowwise:
         assert torch.equal(problem.gradients(x, torch.arange(N), ROUND), alone) or name == "sleeper"
-    for shard in (range(0, 5), range(5, 8), range(8, 12)):
+    for shard in (range(5), range(5, 8), range(8, 12)):
         held = problem.shard(shard)
         for i in shard:
             assert torch.equal(held.gradients(x, torch.tensor([i]), ROUND).nan_to_num(), alone[i : i + 1].nan_to_num())

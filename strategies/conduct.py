@@ -1,0 +1,40 @@
+"""What a strategy does about clients that go too far: its guard's questions answered, and its strikes acted on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from fl_ef21.blocks import Array
+from fl_ef21.replay import added
+from strategies.guard import Verdict
+from strategies.rounds import Heard
+
+if TYPE_CHECKING:
+    from strategies.flower import CompressedStrategy
+
+
+def judge(strategy: CompressedStrategy, heard: Heard, norms: Array) -> Verdict:
+    """Whose g_i would go too far; of messages alone, unless each g_i is kept for a rule or to take it out of g.
+
+    A history that is there for other reasons is not looked at, so that all runtimes judge alike.
+    """
+    g = strategy.rows.g if strategy.rows is not None else None
+    if g is None and strategy.guard.limits.action == "evict" and strategy.server.remembers and strategy.history:
+        g = strategy.history.g
+
+    def exact(at: int) -> float:
+        assert g is not None
+        client, version = int(heard.clients[at]), int(heard.version[at])
+        after = added(g(client), version, [heard.payloads[at]], strategy.adder.forms)
+        return float(after.to(torch.float64).norm())
+
+    return strategy.guard.judge(heard.clients, norms, None if g is None else exact)
+
+
+def strike(strategy: CompressedStrategy, client: int) -> None:
+    """Its message was refused. With too many it is asked no more, and leaves where that is wanted and can be."""
+    known = not strategy.server.remembers or strategy.rows is not None or strategy.history is not None
+    if strategy.guard.strike(client) and strategy.guard.limits.action == "evict" and known:
+        strategy.leave(client)
