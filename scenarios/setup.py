@@ -32,8 +32,12 @@ from fl_ef21.types import Compressor, Problem
 from fl_ef21.wire import layers_of
 from scenarios.loading import to_toml
 from scenarios.schema import Engine, Method, Scenario, default_values
+from strategies import SERVERS
 from strategies.descent import Descent
 from strategies.flower import CompressedStrategy
+from strategies.guard import Limits
+from strategies.history import Kept
+from strategies.robust_named import Aggregate, aggregate_of
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 COMPRESSOR_KEYS = (
@@ -101,12 +105,17 @@ class Setup:
     def strategy(self, number: int, run: bytes) -> CompressedStrategy:
         """The server side of one method, at its start. `run` tells runs of one scenario apart."""
         plan, method = self.plans[number], self.scenario.method[number]
-        return CompressedStrategy(
+        strategy = CompressedStrategy(
             plan, METHODS[plan.method], number=number, x=self.problem.x0(), shapes=self.problem.shapes,
             weights=self.problem.weights, participation=self.scenario.train.participation,
             optimizer=method.optimizer, optimizer_args=method.optimizer_args, source=self.source, run=run,
             account=self.scenario.evaluate.traffic != "off", late=self.scenario.train.late,
+            limits=Limits(**self.scenario.guard.model_dump()), aggregate=_aggregate(self.scenario, number),
         )  # fmt: skip
+        if self.scenario.guard.action == "evict" and strategy.server.remembers and strategy.rows is None:
+            origins = [strategy.ledger.points[i] for i in range(strategy.clients)]
+            strategy.history = Kept(strategy.adder.forms, strategy.dim, plan.dtype, origins)
+        return strategy
 
 
 def prepare(scenario: Scenario, *, alone: bool = False) -> Setup:
@@ -197,6 +206,7 @@ def _plan(scenario: Scenario, number: int, method: Method, problem: Problem) -> 
         Descent(torch.zeros(problem.dim), problem.shapes, method.optimizer, method.optimizer_args, 1.0)
     except InputError as error:
         raise InputError(f"method[{number}].{error.field}", error.value, error.advice) from error
+    _aggregate(scenario, number)
     return Plan(
         label=method.label, method=method.name, eta=_schedule(method.eta), gamma=_schedule(method.gamma),
         compressor=levels[0], start=scenario.train.start, seed=scenario.seed, dtype=DTYPES[scenario.train.dtype],
@@ -204,6 +214,22 @@ def _plan(scenario: Scenario, number: int, method: Method, problem: Problem) -> 
         shadows=tuple(_shadow(scenario, i, word, problem) for i, word in enumerate(scenario.shadow)),
         layers=layers_of(problem.shapes) if method.layer_aware else (),
     )  # fmt: skip
+
+
+def _aggregate(scenario: Scenario, number: int) -> Aggregate | None:
+    """What makes g of the clients' g_i; None for their sum. Raises: InputError."""
+    method, field = scenario.method[number], f"method[{number}]"
+    if method.aggregate == "mean" and method.mixing is None:
+        return None
+    try:
+        found = aggregate_of(method.aggregate, method.mixing, scenario.seed)
+    except InputError as error:
+        raise InputError(f"{field}.{error.field}", error.value, error.advice) from error
+    if not SERVERS[METHODS[method.name].server].remembers:
+        knowing = ", ".join(name for name, half in METHODS.items() if SERVERS[half.server].remembers)
+        advice = f"needs a method whose server knows every client's g_i: {knowing}; the increments of others are sparse"
+        raise InputError(f"{field}.aggregate", method.aggregate, advice)
+    return found
 
 
 def _named(scenario: Scenario, word: str, field: str, problem: Problem) -> Compressor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,8 +34,14 @@ def judge(strategy: CompressedStrategy, heard: Heard, norms: Array) -> Verdict:
     return strategy.guard.judge(heard.clients, norms, None if g is None else exact)
 
 
-def strike(strategy: CompressedStrategy, client: int) -> None:
-    """Its message was refused. With too many it is asked no more, and leaves where that is wanted and can be."""
+def strike(strategy: CompressedStrategy, clients: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Messages of these were refused. Who is asked no more from now on, and who of them leaves.
+
+    They leave where that is wanted and their part of g can be taken out.
+    """
     known = not strategy.server.remembers or strategy.rows is not None or strategy.history is not None
-    if strategy.guard.strike(client) and strategy.guard.limits.action == "evict" and known:
+    out = tuple(client for client in clients if strategy.guard.strike(client))
+    gone = out if strategy.guard.limits.action == "evict" and known else ()
+    for client in gone:
         strategy.leave(client)
+    return out, gone

@@ -167,8 +167,7 @@ class CompressedStrategy(Strategy):
         self._make_real(server_round, added.c, added.used.clients, added.used.payloads)
         if added.verdict is not None:
             self.guard.commit(added.used.clients, added.verdict.after, added.verdict.typical)
-        for at in sorted(added.refused):
-            conduct.strike(self, int(heard.clients[at]))
+        out, gone = conduct.strike(self, heard.clients[sorted(added.refused)].tolist())
         self._changed = (left, joined, added.used.clients, added.used.payloads)
         up, down = sum(len(payload) for payload in heard.payloads), self._sent.total
         reasons, first = Counter(one.reason for one in refused), str(refused[0]) if refused else ""
@@ -176,7 +175,7 @@ class CompressedStrategy(Strategy):
         spent = self.account.round(server_round, self._down, punctual, measured, replies, self.nodes.of)
         late, used = len(heard) - len(punctual), len(added.used)
         self.last = Round(
-            server_round, len(self._sent), used, dict(reasons), first, up, down, late, self._repaired, spent
+            server_round, len(self._sent), used, dict(reasons), first, up, down, late, self._repaired, out, gone, spent
         )
         metrics = MetricRecord({"participants": used, "refused": len(refused), "uplink-bytes": up})
         return records.pack_model(self.descent.x), metrics

@@ -74,11 +74,11 @@ class Rows:
         w = weights[there] / weights[there].sum()
         if not self.aggregate.coordinatewise or not torch.equal(weights, self._weights):
             self._stale[:] = True
-        columns = self._stale.nonzero()[:, 0]
+        columns, G = self._stale.nonzero()[:, 0], self.G if bool(there.all()) else self.G[there]
         if len(columns) == self.G.shape[1]:
-            self._value = self.aggregate(self.G[there], w, round)
+            self._value = self.aggregate(G, w, round)
         elif len(columns):
-            self._value = self._value.index_copy(0, columns, self.aggregate(self.G[there][:, columns], w, round))
+            self._value = self._value.index_copy(0, columns, self.aggregate(G[:, columns], w, round))
         self._stale[:], self._weights = False, weights.clone()
         return self._value
 
