@@ -32,8 +32,8 @@ class Added:
       used: the messages in it.
       refused: why others are not, by place among those heard.
       measured: bits of each message heard.
-      norms: |c_i| of those used.
-      verdict: on those used, where they were judged.
+      norms: |c_i| of each message heard, 0 of what could not be read.
+      verdict: on those that could, where they were judged.
     """
 
     c: Tensor
@@ -56,22 +56,8 @@ class Adder:
         self.plan, self.weights, self.dim, self.account = plan, weights, dim, account
         self.forms = Forms.of(plan, dim, half.dense_start)
 
-    def add(self, heard: Heard, scale: float, judge: Judge | None = None) -> Added:
-        """`scale` multiplies every weight. A round in which somebody is judged to go too far is added again without."""
-        added = self._add(heard, scale)
-        if judge is None:
-            return added
-        verdict = judge(added.used, added.norms)
-        if verdict.refused:
-            fine = np.setdiff1d(np.arange(len(heard)), list(added.refused))
-            far = {int(fine[at]): why for at, why in verdict.refused.items()}
-            kept = np.setdiff1d(np.arange(len(fine)), list(verdict.refused))
-            again = self._add(added.used[kept], scale)
-            verdict = replace(verdict, after=verdict.after[kept])
-            added = replace(again, refused=added.refused | far, measured=added.measured)
-        return replace(added, verdict=verdict)
-
-    def _add(self, heard: Heard, scale: float) -> Added:
+    def add(self, heard: Heard, scale: float) -> Added:
+        """`scale` multiplies every weight."""
         total, measured = torch.zeros(self.dim, dtype=torch.float64), np.zeros((2, len(heard)))
         norms = np.zeros(len(heard))
         used, refused = np.ones(len(heard), bool), dict[int, Refused]()
@@ -89,4 +75,15 @@ class Adder:
                 refused |= {int(part[at]): why for at, why in bad.items()}
                 compressors = [] if first else self.plan.each(heard.clients[part])
                 measured[:, part] = self.account.up(payloads, spec, compressors)
-        return Added(total, heard[np.flatnonzero(used)], refused, measured, norms[used])
+        return Added(total, heard[np.flatnonzero(used)], refused, measured, norms)
+
+    def judged(self, heard: Heard, scale: float, judge: Judge) -> Added:
+        """As `add`. A round in which somebody is judged to go too far is added again without."""
+        added = self.add(heard, scale)
+        fine = np.setdiff1d(np.arange(len(heard)), list(added.refused))
+        verdict = judge(heard[fine] if added.refused else heard, added.norms[fine])
+        if not verdict.refused:
+            return replace(added, verdict=verdict)
+        far = {int(fine[at]): why for at, why in verdict.refused.items()}
+        again = self.add(heard[np.setdiff1d(fine, list(far))], scale)
+        return replace(added, c=again.c, used=again.used, refused=added.refused | far, verdict=verdict)

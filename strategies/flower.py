@@ -161,12 +161,12 @@ class CompressedStrategy(Strategy):
         heard, on_time = letters.heard, letters.rounds == server_round
         scale = 1.0 if self.server.remembers else len(self.members.ids()) / max(1, len(self._sent))
         with computing_with(1):
-            added = self.adder.add(heard, scale, partial(conduct.judge, self))
+            added = self.adder.judged(heard, scale, partial(conduct.judge, self))
         refused = letters.refused + list(added.refused.values())
         self.downlink.confirm(heard.clients[on_time])
         self._make_real(server_round, added.c, added.used.clients, added.used.payloads)
         if added.verdict is not None:
-            self.guard.commit(added.used.clients, added.verdict.after, added.verdict.typical)
+            self.guard.commit(added.verdict)
         out, gone = conduct.strike(self, heard.clients[sorted(added.refused)].tolist())
         self._changed = (left, joined, added.used.clients, added.used.payloads)
         up, down = sum(len(payload) for payload in heard.payloads), self._sent.total

@@ -47,15 +47,17 @@ LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Verdict:
-    """On the messages of a round, by place.
+    """On the messages of a round.
 
     Attributes:
-      refused: those that lead too far.
-      after: (m,) float64, at least |g_i| once the message is added.
+      refused: those that lead too far, by place.
+      clients: whose messages lead not too far.
+      after: float64, for each of these at least |g_i| once its message is added.
       typical: the median that was used.
     """
 
     refused: Mapping[int, Refused]
+    clients: Array
     after: Array
     typical: float
 
@@ -87,7 +89,7 @@ class Guard:
         if typical is None:
             typical = _median(after)
         if bool((after <= self._limit(typical)).all()):
-            return Verdict({}, after, typical)
+            return Verdict({}, clients, after, typical)
         after = after.copy()
         known = np.zeros(len(after), bool)
 
@@ -99,12 +101,13 @@ class Guard:
         look(sample)
         typical = _median(after[sample])
         look(np.flatnonzero(after > self._limit(typical)))
-        far = np.flatnonzero(after > self._limit(typical)).tolist()
-        return Verdict({at: self._refusal(int(clients[at]), after[at], typical) for at in far}, after, typical)
+        far = after > self._limit(typical)
+        refused = {at: self._refusal(int(clients[at]), after[at], typical) for at in np.flatnonzero(far).tolist()}
+        return Verdict(refused, clients[~far], after[~far], typical)
 
-    def commit(self, clients: Array, after: Array, typical: float) -> None:
-        """The messages of these clients are in g now; `after` as in the verdict."""
-        self.typical, self.bound[clients] = typical, after
+    def commit(self, verdict: Verdict) -> None:
+        """The messages that it does not refuse are in g now."""
+        self.typical, self.bound[verdict.clients] = verdict.typical, verdict.after
 
     def follow(self, clients: Array, norms: Array) -> None:
         """As `commit`, of a round that is made again: it was judged then."""

@@ -33,7 +33,8 @@ class World:
         )
         good = np.setdiff1d(np.arange(len(clients)), list(verdict.refused))
         self.g[clients[good]] += c[good]
-        self.guard.commit(clients[good], verdict.after[good], verdict.typical)
+        assert verdict.clients.tolist() == clients[good].tolist()
+        self.guard.commit(verdict)
         return verdict
 
 
