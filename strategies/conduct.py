@@ -37,11 +37,13 @@ def judge(strategy: CompressedStrategy, heard: Heard, norms: Array) -> Verdict:
 def strike(strategy: CompressedStrategy, clients: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Messages of these were refused. Who is asked no more from now on, and who of them leaves.
 
-    They leave where that is wanted and their part of g can be taken out.
+    They leave where that is wanted and their part of g can be taken out, and where they have none: then rounds can be
+    made again by who does not know of strikes.
     """
-    known = not strategy.server.remembers or strategy.rows is not None or strategy.history is not None
     out = tuple(client for client in clients if strategy.guard.strike(client))
-    gone = out if strategy.guard.limits.action == "evict" and known else ()
+    known = strategy.rows is not None or strategy.history is not None
+    wanted = strategy.guard.limits.action == "evict" and known
+    gone = out if wanted or not strategy.server.remembers else ()
     for client in gone:
         strategy.leave(client)
     return out, gone

@@ -10,7 +10,7 @@ messages are judged by themselves, as if g_i were 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -118,6 +118,10 @@ class Guard:
         """One more refusal; whether it is the one that ends in quarantine."""
         self.strikes[client] += 1
         return bool(self.strikes[client] == self.limits.strikes)
+
+    def put_out(self, clients: Sequence[int]) -> None:
+        """These are in quarantine, as who remembers says: rounds that are made again bring no strikes."""
+        self.strikes[list(clients)] = self.limits.strikes
 
     def forget(self, client: int) -> None:
         """Its g_i is no longer in g. What it did is not forgotten."""

@@ -159,6 +159,21 @@ def test_rounds_are_made_again_and_images_go_on(rule: dict[str, Any]) -> None:
     assert put_back.guard.strikes.tolist() == run.strategy.guard.strikes.tolist() == [0, 2, 0, 0, 0]
 
 
+@pytest.mark.parametrize("method", [SGDM, EF14], ids=["ef21-sgdm", "ef14"])
+def test_rounds_are_made_again_by_who_knows_of_no_strikes(method: dict[str, Any]) -> None:
+    run, commits = plain(method, {"strikes": 2}, participation=0.8), list[Commit]()
+    run.grid.turns = list(damaged(3))
+    for _ in run.rounds(7):
+        commits.append(run.strategy.commit())
+    assert run.strategy.guard.out[3]
+    again = run.setup.strategy(0, b"run")
+    for commit in commits:
+        again.redo(commit)
+    assert again.digest() == run.strategy.digest()
+    again.guard.put_out([3])
+    assert [again.invite(round).tolist() for round in (8, 9)] == [run.strategy.invite(r).tolist() for r in (8, 9)]
+
+
 def test_the_audit_finds_a_row_that_is_not_its_clients() -> None:
     run = plain(SGDM | RULES[0])
     run.to(3)
