@@ -80,7 +80,8 @@ class Adder:
     def judged(self, heard: Heard, scale: float, judge: Judge) -> Added:
         """As `add`. A round in which somebody is judged to go too far is added again without."""
         added = self.add(heard, scale)
-        fine = np.setdiff1d(np.arange(len(heard)), list(added.refused))
+        fine = np.arange(len(heard))
+        fine = np.setdiff1d(fine, list(added.refused)) if added.refused else fine
         verdict = judge(heard[fine] if added.refused else heard, added.norms[fine])
         if not verdict.refused:
             return replace(added, verdict=verdict)
