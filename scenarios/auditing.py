@@ -50,7 +50,8 @@ def _method(run: RunFile, setup: Setup, journal: Journal, number: int) -> list[C
         if begin is not None:
             strategy.restore(*begin.load(SERVER))
             at = int(begin.about["round"])
-        for until, cut in [(int(newest.about["round"]), newest)] * (newest is not None) + [(last, None)]:
+        cuts = [] if newest is None else [(int(newest.about["round"]), newest)]
+        for until, cut in [*cuts, (last, None)]:
             for commit in journal.commits(number, at, until):
                 strategy.redo(commit)
             if cut is not None:

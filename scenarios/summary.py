@@ -94,6 +94,8 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
         "best_test_accuracy": max(accuracies, default=None),
         "rejected": tally.rejected,
         "rejected_reasons": tally.reasons,
+        "quarantined": tally.quarantined,
+        "evicted": tally.evicted,
         "invariant_error": max(errors, default=None),
         "wall_seconds": round(tally.seconds, 3),
         "traffic": _traffic(outcome) if tally.traffic else None,
