@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import shutil
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,8 +15,11 @@ from torch import Tensor
 from fl_ef21 import files
 from fl_ef21.blocks import words
 from fl_ef21.copies import Copies, CopiesInFiles, Models
+from fl_ef21.errors import Refused
 from fl_ef21.state import Rows
 from fl_ef21.tiers import Place
+
+log = logging.getLogger("fl_ef21")
 
 
 class Store(Protocol):
@@ -76,12 +81,19 @@ class Files:
         return self.folder / experiment.hex() / f"client-{client}.state"
 
     def open(self, experiment: bytes, state: type[Any], clients: range, dim: int, dtype: torch.dtype) -> Rows:
-        """Raises: Refused("state") where a file is damaged."""
+        """A damaged file is put aside, and its client begins anew: the server sends it what it lacks then."""
         rows = Rows(state, clients, dim, dtype, "cpu", experiment, momentum=self.momentum)
         for row, client in enumerate(clients):
             path = self.path(experiment, client)
             if path.exists():
-                _restore(rows, row, path)
+                try:
+                    _restore(rows, row, path)
+                except Refused as why:
+                    if why.reason != "state":
+                        raise
+                    aside = path.with_suffix(".damaged")
+                    os.replace(path, aside)
+                    log.warning("%s. It is %s now, and client %d begins anew.", why.detail, aside.name, client)
         return rows
 
     def close(self, experiment: bytes, rows: Rows) -> None:
@@ -95,7 +107,8 @@ class Files:
         for client in clients:
             path = self.path(experiment, client)
             path.unlink(missing_ok=True)
-            path.with_suffix(".model").unlink(missing_ok=True)
+            for also in (".model", ".damaged"):
+                path.with_suffix(also).unlink(missing_ok=True)
         folder = self.folder / experiment.hex()
         if folder.exists() and not any(folder.iterdir()):
             shutil.rmtree(folder, ignore_errors=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 from clients import METHODS
 from clients.asked import Answer
 from clients.program import Program
+from fl_ef21 import files
 from fl_ef21.blocks import Points
 from fl_ef21.broadcast import Broadcast
 from fl_ef21.errors import Refused
@@ -149,7 +150,8 @@ class InMemory(Shared):
             yield range(N), rows
 
     def _rows(self, copy: int) -> Rows | None:
-        return self.stores[copy]._rows.get(self.experiment)
+        kept = vars(self.stores[copy])
+        return kept.get("rows", kept.get("_rows")).get(self.experiment)
 
     def _open(self, copy: int) -> Rows:
         return self.stores[copy].open(self.experiment, self.state, range(N), DIM, self.plan.dtype)
@@ -209,12 +211,12 @@ class OnDisk(Shared):
     def kept(self, copy: int) -> Iterator[tuple[range, Rows]]:
         store = Files(self.folders[copy])
         for client in range(N):
-            if store.path(self.experiment, client).exists():
-                mine = range(client, client + 1)
-                try:
-                    yield mine, store.open(self.experiment, self.state, mine, DIM, self.plan.dtype)
-                except Refused:
-                    continue  # damaged, and it knows
+            path, mine = store.path(self.experiment, client), range(client, client + 1)
+            try:
+                files.read(path)
+            except (FileNotFoundError, Refused):
+                continue  # nothing, or something that the client will not use
+            yield mine, store.open(self.experiment, self.state, mine, DIM, self.plan.dtype)
 
     def _paths(self, copy: int, client: int) -> list[Path]:
         path = Files(self.folders[copy]).path(self.experiment, client)

@@ -1,7 +1,7 @@
 """What a schedule of faults is played on: few clients, few coordinates, and sums that are exact in float64.
 
-Every gradient is a small multiple of 1/16, momenta halve, and weights are powers of two: no sum is ever rounded, so
-the invariant must hold to the last bit.
+Every gradient is a multiple of 2^-20 below 8, momenta halve, and weights are powers of two: in float64 no sum is ever
+rounded, so the invariant must hold to the last bit; in float32 many are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scenarios.setup import Setup, prepare
 from tests.small import scenario
 
 N, DIM = 4, 24
-GRAIN = 16  # gradients are multiples of 1 / GRAIN
+GRAIN = 1 << 20  # gradients are multiples of 1 / GRAIN
 LARGEST = 8.0  # in absolute value
 WORLDS: dict[str, dict[str, Any]] = {
     "sgdm": {"name": "ef21-sgdm", "eta": 0.5, "compressor": "topk", "k": 2},
@@ -69,8 +69,8 @@ def world(name: str) -> Setup:
             train={"participation": 0.75, "dtype": "float64"},
         )
     )  # fmt: skip
-    b = _integers("centre", 0, N, 65) / GRAIN
-    noise = torch.stack([_integers("noise", round, N, 32) for round in range(64)])
+    b = _integers("centre", 0, N, 4 * GRAIN) / GRAIN
+    noise = torch.stack([_integers("noise", round, N, 2 * GRAIN) for round in range(64)])
     return replace(made, problem=Lattice(b, noise))  # type: ignore[arg-type]
 
 
