@@ -161,14 +161,14 @@ class State(NamedTuple):
 
 
 class Explorer:
-    """Attributes: states, transitions: how many were seen."""
+    """Attributes: states, transitions: how many; seen, by server, disks, backup and faults what the network had."""
 
     def __init__(self, rounds: int, faults: int) -> None:
         """So many rounds and faults at the most."""
         self.rounds, self.faults, self.states, self.transitions = rounds, faults, 0, 0
         self.servers, self.disks, self.sent, self.replies = Table(), Table(), Table(), Table()
         self._wiped = self.disks.number(None)
-        self._best: dict[Any, list[tuple[int, int]]] = {}
+        self.seen: dict[Any, list[tuple[int, int]]] = {}
         self._known: dict[Any, Any] = {}
 
     def run(self) -> str:
@@ -188,7 +188,7 @@ class Explorer:
 
     def _new(self, state: State) -> bool:
         """Whether nothing that was seen can do all that this can: the same, with as much in the network."""
-        best = self._best.setdefault(state[:4], [])
+        best = self.seen.setdefault(state[:4], [])
         sent, replies = state.sent, state.replies
         for a, b in best:
             if a | sent == a and b | replies == b:
