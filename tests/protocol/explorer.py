@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from clients.program import Program
+from fl_ef21 import wire
 from fl_ef21.commit import Block, Kind, Point
 from fl_ef21.repair import Repair
 from fl_ef21.replay import added
@@ -127,9 +128,9 @@ def hearing(server: Server, reply: Reply) -> Server:
     """The server after a reply, committed if it is accepted: as CompressedStrategy.aggregate_train does."""
     ledger = server.ledger()
     answers, refused = ledger.accept([reply.block])
-    if not refused:
+    if not refused and not wire.decode([reply.payload], FORMS.of_version(len(server.committed)))[1]:
         return replace(server, committed=(*server.committed, reply.payload), lacking=None, open=None)
-    if refused[0].reason == "lacks":
+    if refused and refused[0].reason == "lacks":
         lacking = Point(int(answers["version"][0]), answers["chain"][0].tobytes())
         return replace(server, lacking=lacking, open=None)
     return server if ledger._open[0] else replace(server, open=None)

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -65,9 +65,9 @@ def simplest(schedule: Schedule, broken: Callable[[Schedule], str]) -> Schedule:
     return schedule
 
 
-def corpus() -> Iterator[Schedule]:
+def corpus() -> list[Schedule]:
     """What broke something once."""
-    return (Schedule.read(line) for line in CORPUS.read_text().splitlines() if line)
+    return [Schedule.read(line) for line in CORPUS.read_text().splitlines() if line]
 
 
 def main() -> None:

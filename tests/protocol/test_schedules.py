@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.protocol.replay import corpus, fault, survive
-from tests.protocol.schedule import Schedule, Step, drawn
+from tests.protocol.mutants import no_duplicate_check
+from tests.protocol.network import FATES
+from tests.protocol.replay import corpus, fault, simplest, survive
+from tests.protocol.schedule import CRASHES, EVENTS, Schedule, drawn
+from tests.protocol.world import WORLDS
 
 SCHEDULES, NIGHTLY, TOGETHER = 1_000, 20_000, 50
 
@@ -23,7 +26,7 @@ def test_nor_does_any_of_twenty_thousand_more(first: int) -> None:
         survive(seed)
 
 
-@pytest.mark.parametrize("schedule", corpus(), ids=lambda s: s.text()[:60])
+@pytest.mark.parametrize("schedule", corpus(), ids=lambda s: s.world)
 def test_what_broke_something_once_does_not_again(schedule: Schedule) -> None:
     assert fault(schedule) == ""
 
@@ -33,14 +36,9 @@ def test_a_schedule_is_read_as_it_was_told() -> None:
         assert Schedule.read(drawn(seed).text()) == drawn(seed)
 
 
-def test_a_schedule_has_what_it_is_made_of() -> None:
-    """All kinds of faults, worlds and stores are among the first ones."""
+def test_all_kinds_of_faults_worlds_and_stores_are_among_the_first_ones() -> None:
     schedules = [drawn(seed) for seed in range(100)]
     steps = [step for schedule in schedules for step in schedule.steps]
-    from tests.protocol.network import FATES
-    from tests.protocol.schedule import CRASHES, EVENTS
-    from tests.protocol.world import WORLDS
-
     assert {fate.kind for step in steps for fate in step.fates} == set(FATES)
     assert {event.kind for step in steps for event in step.events} == set(EVENTS)
     assert {step.crash for step in steps} == {"", *CRASHES}
@@ -48,15 +46,16 @@ def test_a_schedule_has_what_it_is_made_of() -> None:
 
 
 def test_the_simplest_schedule_that_breaks_is_found() -> None:
-    from tests.protocol.network import Fate
-    from tests.protocol.replay import simplest
-
     def broken(schedule: Schedule) -> str:
         return "bye" if any(fate.kind == "bye" for step in schedule.steps for fate in step.fates) else ""
 
-    found = simplest(drawn(next(seed for seed in range(100) if broken(drawn(seed)))), broken)
-    assert found.steps[:-1] == (Step(order=found.steps[0].order),) * 0 or all(
-        str(step) == "nothing" for step in found.steps[:-1]
-    )
+    seed = next(seed for seed in range(100) if broken(drawn(seed)))
+    found = simplest(drawn(seed), broken)
+    assert [str(step) for step in found.steps[:-1]] == ["nothing"] * (len(found.steps) - 1)
     assert [fate.kind for fate in found.steps[-1].fates if fate.kind != "none"] == ["bye"]
-    assert isinstance(found.steps[-1].fates[0], Fate)
+
+
+def test_a_broken_schedule_is_told_with_the_command_that_shows_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_duplicate_check(monkeypatch)
+    with pytest.raises(AssertionError, match="python -m tests.protocol.replay --seed 0"):
+        survive(0)
