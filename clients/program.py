@@ -15,6 +15,7 @@ from torch import Tensor
 
 from clients import METHODS, fused, shadow
 from clients.asked import Answer, Answers, Asked
+from clients.image import Imaged
 from clients.mending import mend
 from clients.model import Told, at_hand
 from clients.outbox import Outbox
@@ -37,7 +38,7 @@ NOTHING: Mapping[int, Repair] = {}
 CANNOT = (ValueError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]  # a vector without a message: NaN, overflow
 
 
-class Program:
+class Program(Imaged):
     """Some clients of a scenario.
 
     Attributes:

@@ -43,32 +43,36 @@ class Store(Protocol):
 
 
 class Memory:
-    """Rows of a whole shard that stay at one place. `momentum`: what v and u are rounded to, if kept in fewer bits."""
+    """Rows of a whole shard that stay at one place. `momentum`: what v and u are rounded to, if kept in fewer bits.
+
+    Attributes:
+      rows, copies: of each experiment; the second where the model comes in increments.
+    """
 
     def __init__(
         self, clients: range, device: str = "cpu", place: Place | None = None, momentum: torch.dtype | None = None
     ) -> None:
         self.clients, self.place, self.momentum = clients, place or Place("device", device), momentum
-        self._rows: dict[bytes, Rows] = {}
-        self._models: dict[bytes, Copies] = {}
+        self.rows: dict[bytes, Rows] = {}
+        self.copies: dict[bytes, Copies] = {}
 
     def open(self, experiment: bytes, state: type[Any], clients: range, dim: int, dtype: torch.dtype) -> Rows:
         """Raises: Refused("state") where there is no room."""
-        if experiment not in self._rows:
+        if experiment not in self.rows:
             device, tier = self.place.device, self.place.open()
-            self._rows[experiment] = Rows(state, self.clients, dim, dtype, device, experiment, tier, self.momentum)
-        return self._rows[experiment]
+            self.rows[experiment] = Rows(state, self.clients, dim, dtype, device, experiment, tier, self.momentum)
+        return self.rows[experiment]
 
     def close(self, experiment: bytes, rows: Rows) -> None:
         pass
 
     def models(self, experiment: bytes) -> Copies:
-        return self._models.setdefault(experiment, Copies(self.clients))
+        return self.copies.setdefault(experiment, Copies(self.clients))
 
     def forget(self, experiment: bytes, clients: range) -> None:
-        self._models.pop(experiment, None)
-        if experiment in self._rows:
-            self._rows.pop(experiment).tier.close()
+        self.copies.pop(experiment, None)
+        if experiment in self.rows:
+            self.rows.pop(experiment).tier.close()
 
 
 class Files:

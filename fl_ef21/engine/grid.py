@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from flwr.app import ArrayRecord, Message, RecordDict
@@ -14,8 +14,9 @@ from flwr.serverapp import Grid
 
 from fl_ef21 import records
 from fl_ef21.broadcast import Broadcast
-from fl_ef21.engine import ordinary
-from fl_ef21.engine.pool import Build, Costs, Settings, ShardLost, open_pool
+from fl_ef21.engine import images, ordinary
+from fl_ef21.engine.losses import Gone
+from fl_ef21.engine.pool import Build, Costs, Keep, Settings, open_pool
 from fl_ef21.errors import Refused
 from fl_ef21.flower_internals import (
     CLIENT_RAISED,
@@ -26,6 +27,7 @@ from fl_ef21.flower_internals import (
     new_run,
 )
 from fl_ef21.flower_stamp import Stamp, name_message, name_of, node_of, records_of
+from fl_ef21.image import MOST, Image
 from fl_ef21.repair import Repair
 
 CHUNK = 256  # messages of one call to a shard: a call costs Ray about 2 ms, and the driver takes replies meanwhile
@@ -50,10 +52,11 @@ class RayGrid(Grid):
     def __init__(
         self, clients: int, *, app: ClientApp | None = None, batched: Build | None = None,
         settings: Settings | None = None, run_config: dict[str, Any] | None = None, tile: int = 16,
-        costs: Costs | None = None,
+        costs: Costs | None = None, heal: bool | Keep | None = None,
     ) -> None:  # fmt: skip
         """`tile`: clients a shard computes together; shards hold whole tiles. `costs`: what clients cost, so that
-        shards are even in cost and not in number."""
+        shards are even in cost and not in number. `heal`: whether a shard of the batched form that dies is built
+        anew with its clients' state, or how much is kept for that; by default where there are actors."""
         if app is None and batched is None:
             raise ValueError("a grid needs a ClientApp, a batched form, or both")
         self.clients = clients
@@ -61,7 +64,10 @@ class RayGrid(Grid):
         identify(self._run.run_id)
         self._has_batched, self._tile = batched is not None, tile
         whole = tile if batched else 1
-        self._pool = open_pool(settings or Settings(), clients, whole, batched, app, run_config or {}, costs)
+        settings = settings or Settings()
+        heal = settings.actors != 0 if heal is None else heal
+        keep = heal if isinstance(heal, Keep) else Keep() if heal else None
+        self._pool = open_pool(settings, clients, whole, batched, app, run_config or {}, costs, keep)
         self._names = itertools.count(1)
         gc.collect()
         gc.freeze()  # thousands of messages a round would else make Python look through all of torch again
@@ -134,6 +140,30 @@ class RayGrid(Grid):
         self._collect(timeout)
         return [self._early.pop(name) for name in names if name in self._early]
 
+    def save(self, keep: Callable[[Image], None], most: int = MOST) -> None:
+        """Hand over the state of all clients of the batched form, in images of about `most` bytes; between rounds."""
+        for _, image in images.images(self._pool, images.parts(self._pool, most)):
+            keep(image)
+
+    def load(self, given: Iterable[Image]) -> None:
+        """Clients have the state in these images, made by any number of shards; before the first message.
+
+        Raises: Refused("image") where they are not of this scenario.
+        """
+        images.load(self._pool, given)
+
+    def kill(self, client: int) -> None:
+        """The process of this client's shard dies at once. It heals if the grid heals, else its state is lost."""
+        self._pool.kill(self._pool.home[client])
+
+    def wipe(self, clients: Sequence[int]) -> None:
+        """These clients of the batched form forget everything, as when a device is set up anew."""
+        groups: dict[int, list[int]] = {}
+        for client in clients:
+            groups.setdefault(self._pool.home[client], []).append(client)
+        for handle in [self._pool.submit(shard, "wipe", some) for shard, some in groups.items()]:
+            self._pool.collect(handle, None)
+
     def _group(self, message: Message, client: int) -> _Group:
         if not 0 <= client < self.clients:
             raise ValueError(f"there is no node {client + 1}; nodes are 1 to {self.clients}")
@@ -177,21 +207,20 @@ class RayGrid(Grid):
 
     def _collect(self, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
-        waiting: list[_Batch] = []
-        for handle, members, batched in self._pending:
+        pending, self._pending = self._pending, []
+        for handle, members, batched in pending:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:
                 got = self._pool.collect(handle, left)
             except TimeoutError:
-                waiting.append((handle, members, batched))
+                self._pending.append((handle, members, batched))
                 continue
-            except ShardLost as lost:
+            except Gone as lost:
                 replies = [error_reply(message, NODE_UNAVAILABLE, str(lost)) for message in members]
             else:
                 replies = _replies(members, got) if batched else ordinary.replies(got)
             for message, reply in zip(members, replies, strict=True):
                 self._early[name_of(message)] = reply
-        self._pending = waiting
 
 
 def _repairs(members: Sequence[Message]) -> dict[int, Repair]:

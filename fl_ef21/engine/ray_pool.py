@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fl_ef21.engine import cluster, placement
 from fl_ef21.engine.balance import Balance, Moves
-from fl_ef21.engine.losses import gone, told
+from fl_ef21.engine.log import Shared
+from fl_ef21.engine.losses import Gone, gone, told
 from fl_ef21.engine.memory import lacking
-from fl_ef21.engine.pool import ShardLost
 from fl_ef21.engine.reservation import Reservation
 from fl_ef21.engine.settings import Settings
 from fl_ef21.engine.shard import Shard
@@ -26,7 +28,7 @@ log = logging.getLogger("fl_ef21")
 Start = Callable[[range], tuple[Any, ...]]
 
 
-class _Call(NamedTuple):
+class Call(NamedTuple):
     """A handle: `ref` is None where the shard was lost already."""
 
     shard: int
@@ -45,13 +47,15 @@ class RayPool:
 
         movable: clients are bound to no shard by data. leave: disconnect from Ray at the end.
         """
-        self._settings, self._blocks, self._start = settings, blocks, start
+        self._settings, self._start = settings, start
+        self.blocks: Sequence[range] = blocks
         self._reserved, self._leave = reserved, leave
-        self.home = [shard for shard, block in enumerate(blocks) for _ in block]
+        self.home: list[int] = [shard for shard, block in enumerate(blocks) for _ in block]
         self._balance = Balance(self.home, len(blocks)) if movable and len(blocks) > 1 else None
-        self._movable, self._asked, self._busy = movable, list[_Call](), 0
+        self._movable, self._asked, self._busy = movable, list[Call](), 0
         self._lost: dict[int, float] = {}  # shard: when to try again
         self._actors: list[Any] = []
+        self._pids: dict[int, int] = {}  # shard: of its process, once it is ready
         try:
             self._actors += [self._actor(shard) for shard in range(len(blocks))]
             for shard in range(len(blocks)):
@@ -67,7 +71,7 @@ class RayPool:
         kind: Any = ray.remote(Shard)
         share = {"num_cpus": self._settings.cpus_per_actor, "num_gpus": self._settings.gpus_per_actor}
         placed = kind.options(**share, max_restarts=0, scheduling_strategy=self._reserved.place(shard))
-        return placed.remote(*self._start(self._blocks[shard]))
+        return placed.remote(*self._start(self.blocks[shard]))
 
     def _ready(self, shard: int) -> None:
         import ray
@@ -77,10 +81,10 @@ class RayPool:
         try:
             while not ray.wait([ready], timeout=5)[0] and self._reserved.usable(shard):
                 pass
-            room = ray.get(ready, timeout=0)
+            self._pids[shard], room = ray.get(ready, timeout=0)
         except errors as error:
             advice = f"{self._name(shard)} could not be started: {told(error)}"
-            raise InputError("engine.actors", len(self._blocks), advice) from error
+            raise InputError("engine.actors", len(self.blocks), advice) from error
         share = self._settings.gpus_per_actor
         if room is not None and (short := lacking(room, share)):
             log.warning(
@@ -90,15 +94,16 @@ class RayPool:
             )  # fmt: skip
 
     def _name(self, shard: int) -> str:
-        block = self._blocks[shard]
+        block = self.blocks[shard]
         return f"shard {shard} (clients {block.start} to {block.stop - 1})"
 
-    def submit(self, shard: int, method: str, *args: Any) -> _Call:
+    def submit(self, shard: int, method: str, *args: Any) -> Any:
         if shard in self._lost:
-            return _Call(shard, None, None)
+            return Call(shard, None, None)
         self._busy += method == "call"
         actor = self._actors[shard]
-        return _Call(shard, actor, getattr(actor, method).remote(*args))
+        sent = [arg.ref if isinstance(arg, Shared) else arg for arg in args]
+        return Call(shard, actor, getattr(actor, method).remote(*sent))
 
     def share(self, value: Any) -> Any:
         """The object store costs a round about 3 ms, so a small array travels with every call instead."""
@@ -106,27 +111,29 @@ class RayPool:
             return value
         import ray
 
-        return ray.put(value)
+        nbytes = value.nbytes if isinstance(value, np.ndarray) else 0
+        return Shared(ray.put(value), nbytes)
 
-    def collect(self, handle: _Call, timeout: float | None) -> Any:
+    def collect(self, handle: Call, timeout: float | None) -> Any:
         import ray
 
         if handle.ref is None:
-            raise ShardLost(f"{self._name(handle.shard)}: its Ray actor has died")
+            raise Gone(f"{self._name(handle.shard)}: its Ray actor has died")
         try:
             return ray.get(handle.ref, timeout=timeout)
         except ray.exceptions.GetTimeoutError as error:
             raise TimeoutError(str(error)) from error
         except gone() as error:
             self._bury(handle, error)
-            raise ShardLost(f"{self._name(handle.shard)}: a Ray actor has died: {told(error)}") from error
+            raise Gone(f"{self._name(handle.shard)}: a Ray actor has died: {told(error)}") from error
 
-    def _bury(self, call: _Call, error: BaseException) -> None:
+    def _bury(self, call: Call, error: BaseException) -> None:
         """Never wait for this actor again, not even where Ray hopes that it comes back."""
         import ray
 
         if call.shard in self._lost or self._actors[call.shard] is not call.actor:
             return
+        self._pids.pop(call.shard, None)
         ray.kill(call.actor)
         self._lost[call.shard] = 0.0
         after = "with fresh contexts" if self._movable else "with its data but without its clients' state"
@@ -139,7 +146,7 @@ class RayPool:
         for shard in list(self._lost):
             if self._lost[shard] <= time.monotonic() and not self._revive(shard):
                 self._lost[shard] = time.monotonic() + AGAIN
-        living = [shard for shard in range(len(self._blocks)) if shard not in self._lost]
+        living = [shard for shard in range(len(self.blocks)) if shard not in self._lost]
         if self._movable and self._lost and living:
             for at, client in enumerate(c for c, shard in enumerate(self.home) if shard in self._lost):
                 self.home[client] = living[at % len(living)]
@@ -157,7 +164,7 @@ class RayPool:
         while time.monotonic() < deadline and self._reserved.usable(shard):
             if ray.wait([ready], timeout=0.5)[0]:
                 try:
-                    ray.get(ready)
+                    self._pids[shard] = ray.get(ready).pid
                 except gone() as error:
                     log.warning("%s could not be started again: %s", self._name(shard), told(error))
                     break
@@ -177,12 +184,12 @@ class RayPool:
         for call in self._asked:
             try:
                 spent.append(self.collect(call, None))
-            except ShardLost:
+            except Gone:
                 continue
         self._asked = []
         if self._busy:
             self._busy = 0
-            self._asked = [self.submit(shard, "spent") for shard in range(len(self._blocks)) if shard not in self._lost]
+            self._asked = [self.submit(shard, "spent") for shard in range(len(self.blocks)) if shard not in self._lost]
         if any(spent):
             balance.note(spent)
         return any(spent)
@@ -201,6 +208,16 @@ class RayPool:
             balance.price = time.monotonic() - began
             log.info("moved %d clients between shards to even them out", sum(map(len, moves.values())))
 
+    def kill(self, shard: int) -> None:
+        import ray
+
+        here = ray.get_runtime_context().get_node_id()
+        if shard in self._pids and self._reserved.nodes()[shard] == here:
+            with suppress(ProcessLookupError):
+                os.kill(self._pids.pop(shard), signal.SIGKILL)
+        else:
+            ray.kill(self._actors[shard])
+
     def nodes(self) -> list[str]:
         """The id of the node on which each shard lies."""
         return self._reserved.nodes()
@@ -213,23 +230,3 @@ class RayPool:
         self._reserved.release()
         if self._leave:
             ray.shutdown()
-
-
-def open_ray(
-    settings: Settings, split: Callable[[int], list[range]], start: Start, *, movable: bool
-) -> RayPool:  # fmt: skip
-    """Join or start Ray, check that the actors fit, reserve their places, build them."""
-    leave = cluster.connect(settings)
-    import ray
-
-    try:
-        there = cluster.present()
-        actors = settings.actors or max(1, placement.capacity(there, settings))
-        placement.check(there, settings, actors)
-        blocks = split(actors)
-        reserved = Reservation(settings, len(blocks))
-        return RayPool(settings, blocks, start, reserved, movable=movable, leave=leave)
-    except BaseException:
-        if leave and ray.is_initialized():
-            ray.shutdown()
-        raise

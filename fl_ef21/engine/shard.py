@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from flwr.app import Context
@@ -20,8 +21,16 @@ from fl_ef21.engine import memory, ordinary
 from fl_ef21.engine.residents import Residents
 from fl_ef21.errors import Refused
 from fl_ef21.flower_internals import CLIENT_RAISED, error_reply
+from fl_ef21.image import Image, Part
 from fl_ef21.repair import Repair
 from fl_ef21.threads import computing_with
+
+
+class Ready(NamedTuple):
+    """A shard's process, and what it sees of its GPU if it has one."""
+
+    pid: int
+    room: memory.Room | None
 
 
 class Batched(Protocol):
@@ -41,6 +50,26 @@ class Batched(Protocol):
         """Compute there from now on."""
         ...
 
+    def parts(self, most: int) -> list[Part]:
+        """What `image` may be asked for: together all that clients hold, in pieces of about `most` bytes."""
+        ...
+
+    def image(self, part: Part) -> Image:
+        """The state of some clients."""
+        ...
+
+    def load(self, image: Image) -> None:
+        """Take in the state of those of these clients whom the image is of."""
+        ...
+
+    def wipe(self, clients: Sequence[int]) -> None:
+        """These clients forget everything."""
+        ...
+
+    def empty(self) -> bool:
+        """Whether clients hold nothing."""
+        ...
+
 
 class Shard:
     """Lives in a Ray actor, or in the driver's process, and is never copied."""
@@ -58,26 +87,50 @@ class Shard:
                 batched.to("cuda")
         self.residents = Residents(clients if app is not None else range(0), run_config, population)
 
-    def ready(self) -> memory.Room | None:
-        """Answers once the shard has been built, with what it sees of its GPU; what it holds by then is left out
-        of garbage collections."""
+    def ready(self) -> Ready:
+        """Answers once the shard has been built; what it holds by then is left out of garbage collections."""
         gc.collect()
         gc.freeze()
-        return memory.room() if self.gpus else None
+        return Ready(os.getpid(), memory.room() if self.gpus else None)
 
     def answer(
         self, x: Any | None, clients: Sequence[int], blocks: Sequence[bytes], told: Sequence[Broadcast | None],
         repairs: Mapping[int, Repair],
     ) -> list[tuple[bytes, bytes] | Refused]:  # fmt: skip
         """The batched form's answers; x is a NumPy vector or None. A client that raises is an answer too."""
-        assert self.batched is not None
+        form = self._form
         model = None if x is None else torch.from_numpy(x.copy())
         try:
             with computing_with(self.threads):
-                return self.batched.answer(model, clients, blocks, told, repairs)
+                return form.answer(model, clients, blocks, told, repairs)
         except Exception as error:  # a user's model may raise anything
             why = Refused("client raised", _tell(error))
             return [why for _ in blocks]
+
+    def again(self, method: str, *args: Any) -> None:
+        """A call of which only matters what it does to the clients' state."""
+        getattr(self, method)(*args)
+
+    def parts(self, most: int) -> list[Part]:
+        return self._form.parts(most)
+
+    def image(self, part: Part) -> Image:
+        return self._form.image(part)
+
+    def load(self, image: Image) -> None:
+        self._form.load(image)
+
+    def wipe(self, clients: Sequence[int]) -> None:
+        self._form.wipe(clients)
+
+    def empty(self) -> bool:
+        return self._form.empty()
+
+    @property
+    def _form(self) -> Batched:
+        if self.batched is None:
+            raise ValueError("only the batched form has state that can be taken out; contexts are Flower's")
+        return self.batched
 
     def call(self, messages: Sequence[ordinary.Packed], *models: ordinary.Parts) -> list[ordinary.Packed]:
         """Replies of an ordinary ClientApp, one client after another, each with its resident context."""

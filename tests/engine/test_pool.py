@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from fl_ef21.engine import cluster, placement
 from fl_ef21.engine.balance import Balance
 from fl_ef21.engine.blocks import split
-from fl_ef21.engine.losses import advice
+from fl_ef21.engine.losses import advice, told
 from fl_ef21.engine.memory import Room, lacking, tiles
 from fl_ef21.engine.placement import Node
 from fl_ef21.engine.residents import Residents
@@ -357,3 +357,15 @@ def test_what_is_said_of_memory_comes_with_advice() -> None:
     assert "fewer actors on a node" in advice("Task was killed due to the node running low on memory.")
     assert "if memory was short" in advice("causes include: (1) the process was killed by the OOM killer")
     assert advice("The actor was killed by ray.kill") == ""
+
+
+def test_an_actor_that_ray_ends_for_want_of_memory_is_told_in_one_line_with_advice() -> None:
+    said = (
+        "1 worker(s) were killed due to the node running low on memory.\nMemory on the node (IP: 10.0.0.2) was "
+        "4.81GB / 23.54GB (0.204286), which exceeds the memory usage threshold of 0.204000;\n" + "more\n" * 99
+    )
+    line = told(RuntimeError(said))
+    assert line.startswith("Ray ended it because the node was running low on memory (4.81GB / 23.54GB); ")
+    assert 'engine.state = "mapped"' in line and len(line) < 500
+    died = "The actor died.\n\tclass_name: Shard\n\tactor_id: 92ba\n\tpid: 7\nThe process has died."
+    assert told(RuntimeError(died)) == "The actor died. The process has died"

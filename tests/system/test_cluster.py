@@ -19,7 +19,7 @@ from flwr.clientapp import ClientApp
 
 import scenarios
 import scenarios.runner as runner
-from fl_ef21.engine import RayGrid, Settings, reservation
+from fl_ef21.engine import RayGrid, Settings, healing, reservation
 from fl_ef21.errors import InputError
 from scenarios.progress import Silent
 from tests.small import scenario
@@ -169,18 +169,41 @@ def test_shards_lie_on_different_nodes_run_our_code_and_outlive_a_killed_actor_a
         assert seen(after)[:2] == [1, 1] and len({told(reply, "pid") for reply in after}) == 1
 
 
-def test_the_batched_form_goes_on_without_the_clients_of_a_node_that_died(three: Three) -> None:
-    killed = list[int]()
+def joined(three: Three, **changes: Any) -> scenarios.Scenario:
+    setting = scenario(rounds=8, partition={"clients": 40}, evaluate={"every": 1}, **changes)
+    return scenarios.Scenario.model_validate(
+        setting.model_dump(exclude={"engine"}) | {"engine": {"address": three.address}}
+    )
 
-    class Killing(Silent):
-        def round(self, progress: Any) -> None:
-            if progress.round == 3 and not killed:
-                killed.append(3)
-                three.kill(three.nodes[0])
 
-    setting = scenario(rounds=8, partition={"clients": 40}, evaluate={"every": 1})
-    joined = setting.model_dump(exclude={"engine"}) | {"engine": {"address": three.address}}
-    result = runner.run(scenarios.Scenario.model_validate(joined), listener=Killing())
+class Killing(Silent):
+    """Kills a node after round 3, and adds one if it should."""
+
+    def __init__(self, three: Three, replace: bool) -> None:
+        self.three, self.replace, self.killed = three, replace, False
+
+    def round(self, progress: Any) -> None:
+        if progress.round == 3 and not self.killed:
+            self.killed = True
+            self.three.kill(self.three.nodes[0])
+            if self.replace:
+                self.three.fill()
+
+
+def test_the_batched_form_loses_nothing_with_a_node_if_there_is_another_one(
+    three: Three, caplog: pytest.LogCaptureFixture
+) -> None:
+    alone = scenarios.run(scenario(rounds=8, partition={"clients": 40}, evaluate={"every": 1}))
+    result = runner.run(joined(three), listener=Killing(three, replace=True))
+    assert result.rounds.drop(columns="wall_seconds").equals(alone.rounds.drop(columns="wall_seconds"))
+    assert sum("with its clients' state" in record.message for record in caplog.records) >= 1
+
+
+def test_the_batched_form_goes_on_without_the_clients_of_a_node_that_nothing_replaces(
+    three: Three, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(healing, "STARTING", 3.0)
+    result = runner.run(joined(three), listener=Killing(three, replace=False))
     rows = result.rounds
     assert result.summary["methods"][0]["status"] == "finished" and len(rows) == 9
     assert rows["participants"].iloc[3] == 40 and 0 < rows["participants"].iloc[-1] < 40
