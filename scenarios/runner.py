@@ -19,7 +19,7 @@ from fl_ef21.engine import RayGrid, Settings
 from fl_ef21.errors import InputError, choose
 from fl_ef21.flower_internals import simulate, simulated
 from fl_ef21.store import Files, Memory
-from scenarios import footprint, report
+from scenarios import chaos, footprint, report
 from scenarios.folder import refuse_used
 from scenarios.interrupt import Interrupt
 from scenarios.loading import load, parse, to_toml
@@ -56,6 +56,7 @@ def run(
     refuse_used(out)
     listener = listener or Silent()
     listener.message("loading data and checking the scenario")
+    chaos.check(resolved, runtime)
     setup = prepare(resolved, alone=runtime == "flower")
     if setup.choice is not None:
         listener.message(str(setup.choice))
@@ -68,6 +69,7 @@ def serve(setup: Setup, grid: Grid, out: Path, command: str) -> Result:
     Raises: InputError where a simulation has too few or too many nodes; RunFailed.
     """
     _count(grid, setup.problem.clients)
+    chaos.check(setup.scenario, "flower")
 
     def execute(session: Session) -> None:
         with session.interrupt:
@@ -96,7 +98,7 @@ def _conduct(session: Session, execute: Callable[[Session], None], runtime: str,
             seconds = time.perf_counter() - session.began
             command = command or f"fl-ef21 run {out / 'scenario.toml'}"
             session.recorder.close(
-                summarise(session.setup, runtime, command, session.outcomes, seconds, session.memory)
+                summarise(session.setup, runtime, command, session.outcomes, seconds, session.memory, session.faults)
             )
             report.write(out)
     failed = [f"{label}: {outcome.reason}" for label, outcome in session.outcomes if outcome.status == "failed"]
@@ -110,6 +112,7 @@ class Session:
 
     Attributes:
       memory: what the run needs of it, None on Flower's runtimes.
+      faults: how many were done on purpose, by word.
       recorder: writes the run folder `out`; None until there is a Grid to train on, so that what cannot start
         leaves nothing behind.
     """
@@ -119,6 +122,7 @@ class Session:
         self.recorder: Recorder | None = None
         self.outcomes: list[tuple[str, Outcome]] = []
         self.memory: dict[str, Any] | None = None
+        self.faults: dict[str, int] | None = None
         self.interrupt = Interrupt()
         self.began = time.perf_counter()
         self._nonce = secrets.token_bytes(16)  # tells two runs of one scenario apart; nothing is drawn from it
@@ -126,12 +130,13 @@ class Session:
     def train(self, grid: Grid) -> None:
         """All methods; stops early at Ctrl-C or where no client can be used."""
         scenario, labels = self.setup.scenario, [plan.label for plan in self.setup.plans]
-        kept = scenario.evaluate.traffic
+        kept, grid = scenario.evaluate.traffic, chaos.disturbed(self.setup, grid)
         self.recorder = Recorder(self.out, to_toml(self.setup.resolved), detail=kept == "clients")
         self.listener.start(Plan(scenario.name, labels, scenario.rounds, scenario.partition.clients))
         self._started = time.perf_counter()
         for number, label in enumerate(labels):
             training = Training(self.setup, number, self._nonce)
+            chaos.follow(grid, training.strategy)
             try:
                 spend = partial(self.recorder.traffic.round, label)
                 keep = Keep(self.recorder.row, self.recorder.shadow, spend)
@@ -139,6 +144,7 @@ class Session:
             except Silence as silence:  # the clients never enrolled
                 outcome = Outcome("failed", str(silence), training.tally, training.rows)
             self.outcomes.append((label, outcome))
+            self.faults = chaos.told(grid)
             if kept != "off":
                 self.recorder.traffic.method(label, training.clients)
             if outcome.status in ("interrupted", "failed") or self.interrupt.asked:
@@ -184,6 +190,7 @@ def _resident(session: Session) -> None:
             settings=settings,
             tile=setup.tile,
             costs=lambda: getattr(setup.problem, "costs", None),
+            heal=chaos.heals(setup.scenario),
         ) as grid,
     ):
         session.train(grid)

@@ -33,6 +33,7 @@ from scenarios.loading import to_toml
 from scenarios.schema import Engine, Method, Scenario, default_values
 from strategies.descent import Descent
 from strategies.flower import CompressedStrategy
+from strategies.history import Kept
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 COMPRESSOR_KEYS = (
@@ -100,12 +101,16 @@ class Setup:
     def strategy(self, number: int, run: bytes) -> CompressedStrategy:
         """The server side of one method, at its start. `run` tells runs of one scenario apart."""
         plan, method = self.plans[number], self.scenario.method[number]
-        return CompressedStrategy(
+        strategy = CompressedStrategy(
             plan, METHODS[plan.method], number=number, x=self.problem.x0(), shapes=self.problem.shapes,
             weights=self.problem.weights, participation=self.scenario.train.participation,
             optimizer=method.optimizer, optimizer_args=method.optimizer_args, source=self.source, run=run,
             account=self.scenario.evaluate.traffic != "off", late=self.scenario.train.late,
         )  # fmt: skip
+        if self.scenario.chaos is not None and strategy.server.remembers:
+            origins = [strategy.ledger.points[i] for i in range(strategy.clients)]
+            strategy.history = Kept(strategy.adder.forms, strategy.dim, plan.dtype, origins)
+        return strategy
 
 
 def prepare(scenario: Scenario, *, alone: bool = False) -> Setup:
@@ -147,7 +152,7 @@ def _shared_text(scenario: Scenario) -> str:
     """What server and clients must agree on: all but where each keeps its data and how it computes."""
     data = scenario.data.model_copy(update={"path": None, "test_path": None})
     model = scenario.model.model_copy(update={"per_client": None})
-    return to_toml(scenario.model_copy(update={"data": data, "model": model, "engine": Engine()}))
+    return to_toml(scenario.model_copy(update={"data": data, "model": model, "engine": Engine(), "chaos": None}))
 
 
 def device(scenario: Scenario) -> str:
