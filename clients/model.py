@@ -46,7 +46,8 @@ def at_hand(
         try:
             w, ready = models.bring(asked.clients[some], sent, x, spec_of(plan.downlink, dim, plan.dtype))
         except Refused as why:
-            answers.refuse(asked[some], Refused("model", str(why)))
+            full = why.reason == "storage"  # the disk, not what was sent
+            answers.refuse(asked[some], why if full else Refused("model", str(why)))
             continue
         _behind(models, asked[some[~ready]], answers)
         if w is not None and ready.any():

@@ -120,7 +120,10 @@ class Program(Imaged):
         elif len(ready) and kind == Kind.SHADOW:
             for tile in ready.tiles(self.tile, by_id=not self.problem.rowwise):
                 shadow.answer(self.problem, plan, half, rows, x, tile, answers)
-        self.store.close(experiment, rows)
+        try:
+            self.store.close(experiment, rows)
+        except Refused as refused:  # what is not kept must not be sent
+            answers.refuse(asked, refused)
 
     def _train(self, plan: Plan, half: Any, rows: Rows, x: Tensor, asked: Asked, answers: Answers) -> None:
         outbox = Outbox()

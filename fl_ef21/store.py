@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,8 +17,6 @@ from fl_ef21.copies import Copies, CopiesInFiles, Models
 from fl_ef21.errors import Refused
 from fl_ef21.state import Rows
 from fl_ef21.tiers import Place
-
-log = logging.getLogger("fl_ef21")
 
 
 class Store(Protocol):
@@ -76,33 +73,37 @@ class Memory:
 
 
 class Files:
-    """One atomically replaced file per client and experiment, another with the model if that comes in increments."""
+    """One atomically replaced file per client and experiment, another with the model if that comes in increments.
 
-    def __init__(self, folder: Path, momentum: torch.dtype | None = None) -> None:
-        self.folder, self.momentum = folder, momentum
+    durable: whether what a client has staged must outlive a power cut before it is sent.
+    """
+
+    def __init__(self, folder: Path, momentum: torch.dtype | None = None, durable: bool = False) -> None:
+        self.folder, self.momentum, self.durable = folder, momentum, durable
 
     def path(self, experiment: bytes, client: int) -> Path:
         return self.folder / experiment.hex() / f"client-{client}.state"
 
     def open(self, experiment: bytes, state: type[Any], clients: range, dim: int, dtype: torch.dtype) -> Rows:
-        """A damaged file is put aside, and its client begins anew: the server sends it what it lacks then."""
+        """A client whose file is damaged begins anew, as one that lost its disk: the server repairs it.
+
+        Raises: Refused("storage") where the disk does not give a file.
+        """
         rows = Rows(state, clients, dim, dtype, "cpu", experiment, momentum=self.momentum)
         for row, client in enumerate(clients):
             path = self.path(experiment, client)
-            if path.exists():
-                try:
-                    _restore(rows, row, path)
-                except Refused as why:
-                    if why.reason != "state":
-                        raise
-                    aside = path.with_suffix(".damaged")
-                    os.replace(path, aside)
-                    log.warning("%s. It is %s now, and client %d begins anew.", why.detail, aside.name, client)
+            if path.exists() and (found := _read(path)) is not None:
+                _restore(rows, row, *found)
         return rows
 
     def close(self, experiment: bytes, rows: Rows) -> None:
+        """Raises: Refused("storage") where the disk is full or fails, Refused("stale") where another task of the client
+        has followed a later instruction meanwhile. What was there stays.
+        """
         for row, client in enumerate(rows.clients):
-            files.write(self.path(experiment, client), *_image(rows, row))
+            seen = int(rows.seen[row])
+            path = self.path(experiment, client)
+            files.write(path, *_image(rows, row), self.durable, unless=lambda note, seen=seen: note["seen"] > seen)  # type: ignore[misc]
 
     def models(self, experiment: bytes) -> CopiesInFiles:
         return CopiesInFiles(lambda client: self.path(experiment, client).with_suffix(".model"))
@@ -110,9 +111,8 @@ class Files:
     def forget(self, experiment: bytes, clients: range) -> None:
         for client in clients:
             path = self.path(experiment, client)
-            path.unlink(missing_ok=True)
-            for also in (".model", ".damaged"):
-                path.with_suffix(also).unlink(missing_ok=True)
+            for one in (path, path.with_suffix(".model"), _aside(path)):
+                files.remove(one)
         folder = self.folder / experiment.hex()
         if folder.exists() and not any(folder.iterdir()):
             shutil.rmtree(folder, ignore_errors=True)
@@ -132,8 +132,24 @@ def _image(rows: Rows, row: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, note
 
 
-def _restore(rows: Rows, row: int, path: Path) -> None:
-    tensors, note = files.read(path)
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """A client's file; a damaged one is put aside under another name, to be looked at."""
+    try:
+        return files.read(path)
+    except Refused as why:
+        if why.reason != "state":
+            raise
+        logging.getLogger(__name__).warning("%s; kept as %s, the client begins anew", why, _aside(path).name)
+        with files.naming(path, 0):
+            path.replace(_aside(path))
+        return None
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.damaged")
+
+
+def _restore(rows: Rows, row: int, tensors: dict[str, Tensor], note: dict[str, Any]) -> None:
     for name, slot in rows.slots.items():
         slot[:, row] = tensors[name]
     rows.current[row], rows.seen[row] = note["current"], note["seen"]

@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from fl_ef21.engine import cluster, placement
 from fl_ef21.engine import images as image_calls
+from fl_ef21.engine.cures import DEATHS, Cure, Lives, done, left, value
 from fl_ef21.engine.keeper import CHUNK, Keep, Keeper
 from fl_ef21.engine.log import ASKING, CHANGING, Entry
 from fl_ef21.engine.losses import Gone, ShardLost, gone, told
@@ -22,53 +22,7 @@ from fl_ef21.engine.reservation import Reservation
 from fl_ef21.engine.settings import Settings
 
 AHEAD = 32  # calls that are asked again before the first of them is waited for
-DEATHS = 3  # in a row without getting any further
 LOOK = 5.0  # seconds between two looks at whether a node is still there
-
-
-@dataclass
-class Lives:
-    """How a shard fares.
-
-    Attributes:
-      deaths: in a row, none of which came further than `best`.
-      reached: how much of what brings it back to where it was this process has done.
-    """
-
-    deaths: int = 0
-    best: int = -1
-    reached: int = 0
-    wanted: bool = False  # the next death is one that was asked for
-
-    def died(self) -> int:
-        """One more death: how many there were now in a row."""
-        if self.wanted:
-            self.wanted = False
-        elif self.reached > self.best:
-            self.deaths, self.best = 1, self.reached
-        else:
-            self.deaths += 1
-        self.reached = 0
-        return self.deaths
-
-    def lived(self) -> None:
-        """Something new was computed."""
-        self.deaths, self.best = 0, -1
-
-
-@dataclass
-class Cure:
-    """What remains to be done for a shard.
-
-    Attributes:
-      steps: references to wait for, one after another, None for a moment; `now` is the one that is waited for.
-      ahead: calls that are asked again and not waited for yet.
-    """
-
-    steps: Iterator[Any] = field(default_factory=lambda: iter(()))
-    now: Any = None
-    waits: bool = False
-    ahead: deque[Any] = field(default_factory=deque)
 
 
 class HealingPool(RayPool):
@@ -113,7 +67,7 @@ class HealingPool(RayPool):
             if entry.lost is not None:
                 raise Gone(entry.lost)
             try:
-                result = ray.get(entry.call.ref, timeout=_left(deadline))
+                result = ray.get(entry.call.ref, timeout=left(deadline))
             except ray.exceptions.GetTimeoutError as error:
                 raise TimeoutError(str(error)) from error
             except gone() as error:
@@ -169,7 +123,7 @@ class HealingPool(RayPool):
             return
         self._pids.pop(shard, None)
         ray.kill(call.actor)
-        self._lives[shard].reached += _done(self._cures[shard].ahead) if shard in self._cures else 0
+        self._lives[shard].reached += done(self._cures[shard].ahead) if shard in self._cures else 0
         if self._lives[shard].died() >= DEATHS:
             raise ShardLost(
                 f"{self._name(shard)} has died {DEATHS} times in a row without getting any further: {told(error)}"
@@ -196,7 +150,7 @@ class HealingPool(RayPool):
         actor = self._actors[shard] = self._actor(shard)
         ready = actor.ready.remote()
         yield ready
-        self._pids[shard] = _value(ready).pid
+        self._pids[shard] = value(ready).pid
         for image in self._keeper.images(shard):
             yield actor.load.remote(image)
         at = 0
@@ -226,16 +180,17 @@ class HealingPool(RayPool):
         import ray
 
         if cure.now is None:
-            time.sleep(min(0.5, _left(deadline, 0.5)))
+            time.sleep(min(0.5, left(deadline, 0.5)))
             cure.waits = False
-            if _left(deadline, 1.0) <= 0:
+            if left(deadline, 1.0) <= 0:
                 raise TimeoutError
             return
         actor = self._actors[shard]
-        while not ray.wait([cure.now], timeout=min(LOOK, _left(deadline, LOOK)))[0]:
-            if _left(deadline, 1.0) <= 0:
+        while not ray.wait([cure.now], timeout=min(LOOK, left(deadline, LOOK)))[0]:
+            if left(deadline, 1.0) <= 0:
                 raise TimeoutError
             if not self._reserved.usable(shard):
+                self._lives[shard].wanted = True  # not its own fault; how long a node may be gone is the cure's to say
                 return self._bury(Call(shard, actor, cure.now), RuntimeError("its node is gone"))
         try:
             ray.get(cure.now)
@@ -253,31 +208,6 @@ class HealingPool(RayPool):
     def close(self) -> None:
         super().close()
         self._keeper.close()
-
-
-def _left(deadline: float | None, most: float | None = None) -> Any:
-    """Seconds until then, at most so many; None for ever."""
-    left = None if deadline is None else max(0.0, deadline - time.monotonic())
-    return most if left is None else left if most is None else min(left, most)
-
-
-def _value(ref: Any) -> Any:
-    import ray
-
-    return ray.get(ref)
-
-
-def _done(refs: Sequence[Any] | deque[Any]) -> int:
-    """How many of these calls, made in this order to a process that has died, it had done."""
-    import ray
-
-    errors: tuple[type[BaseException], ...] = (TimeoutError, *gone())
-    for count, ref in enumerate(refs):
-        try:
-            ray.get(ref, timeout=1.0)
-        except errors:
-            return count
-    return len(refs)
 
 
 def open_ray(

@@ -76,23 +76,20 @@ class Keeper:
 
     def add(self, shard: int, method: str, args: tuple[Any, ...]) -> Entry:
         """A call that is about to be made."""
-        if self._open == 0:
-            self._since = self._clock()
-        self._open += 1
         if method == "load":
             self._loaded(shard, args[0])
         elif method == "answer" and _retires(args):
             self._retired.add(shard)
+        if self._open == 0:
+            self._since = self._clock()
+        self._open += 1
         return self.logs[shard].add(shard, method, args)
 
     def finish(self, entry: Entry) -> None:
         """Its result has come, or never will."""
         now = self._clock()
         self._busy, self._since, self._open = self._busy + now - self._since, now, self._open - 1
-        if entry.lost is None:
-            self.logs[entry.shard].finish(entry)
-        else:
-            self.logs[entry.shard].entries.remove(entry)
+        self.logs[entry.shard].finish(entry)
 
     @property
     def nbytes(self) -> int:

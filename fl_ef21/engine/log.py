@@ -67,9 +67,10 @@ class Log:
         return entry
 
     def finish(self, entry: Entry) -> None:
-        """Its result has been collected."""
+        """Its result has been collected, or never will be."""
         entry.done, entry.call, entry.result = True, None, None
-        if not self.whole or entry.method not in CHANGING:
+        keeps = self.whole and entry.method in CHANGING and entry.lost is None
+        if not keeps and entry in self.entries:
             self.entries.remove(entry)
 
     def pending(self) -> list[Entry]:
@@ -77,8 +78,8 @@ class Log:
         return [entry for entry in reversed(self.entries) if not entry.done][::-1]
 
     def forget(self, *, whole: bool) -> None:
-        """Images have taken the place of what was asked so far, or nothing has; results that are waited for stay."""
-        waiting = self.pending()
+        """Images have taken the place of what was asked so far, or nothing has; what is still computed stays."""
+        waiting = [entry for entry in self.pending() if entry.result is None]
         self.restart()
         self.entries, self.whole = waiting, whole
 

@@ -209,13 +209,12 @@ class RayPool:
             log.info("moved %d clients between shards to even them out", sum(map(len, moves.values())))
 
     def kill(self, shard: int) -> None:
-        import ray
-
-        here = ray.get_runtime_context().get_node_id()
-        if shard in self._pids and self._reserved.nodes()[shard] == here:
+        if self._reserved.here(shard) and shard in self._pids:
             with suppress(ProcessLookupError):
                 os.kill(self._pids.pop(shard), signal.SIGKILL)
         else:
+            import ray
+
             ray.kill(self._actors[shard])
 
     def nodes(self) -> list[str]:

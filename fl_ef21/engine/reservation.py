@@ -45,6 +45,15 @@ class Reservation:
         where = self._table()["bundles_to_node_id"]
         return [where[shard] for shard in sorted(where)]
 
+    def here(self, shard: int) -> bool:
+        """Whether this process is on that shard's node."""
+        import ray
+        from ray.util.client import ray as outside
+
+        if outside.is_connected():  # type: ignore[no-untyped-call]  # through ray://, as a machine that is no node
+            return False
+        return self.nodes()[shard] == str(ray.get_runtime_context().get_node_id())
+
     def usable(self, shard: int) -> bool:
         """Whether an actor started in this place now would come up, as far as can be told without waiting."""
         import ray

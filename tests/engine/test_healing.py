@@ -26,6 +26,7 @@ from fl_ef21.threads import computing_with
 from fl_ef21.tiers import Place
 from scenarios.setup import Setup, prepare
 from strategies.flower import CompressedStrategy
+from strategies.history import Kept
 from strategies.rounds import Silence
 from tests.small import ALL_METHODS, scenario
 
@@ -70,6 +71,8 @@ def grid(setup: Setup, actors: int, heal: bool | Keep | None = None, place: Plac
 def train(setup: Setup, grid: RayGrid, before: Before = lambda *_: None, rounds: int = ROUNDS) -> Trace:
     """What each round was, and the model after it; in the end, whether g is still what clients believe it to be."""
     strategy = setup.strategy(0, b"run")
+    origins = [strategy.ledger.points[client] for client in range(CLIENTS)]
+    strategy.history = Kept(strategy.adder.forms, strategy.dim, strategy.plan.dtype, origins)
     return list(going_on(strategy, grid, before, rounds))
 
 
@@ -130,7 +133,7 @@ def test_without_healing_a_killed_shard_has_lost_everything(setup: Setup) -> Non
 def test_clients_that_are_wiped_stay_wiped_when_their_shard_dies(setup: Setup) -> None:
     def wiping(round: int, grid: RayGrid) -> None:
         if round == 4:
-            grid.wipe([0, 1, 2, 40])
+            grid.wipe(range(30))
 
     def killing(round: int, grid: RayGrid) -> None:
         wiping(round, grid)
@@ -142,6 +145,7 @@ def test_clients_that_are_wiped_stay_wiped_when_their_shard_dies(setup: Setup) -
             with grid(setup, 0, heal=keep) as there:
                 traces.append(train(setup, there, before))
         assert traces[0] == traces[1]
+        assert traces[0][3][2]["lacks"] > 5 and not traces[0][2][2]  # and then the server repairs them
 
 
 class Moving:
@@ -342,3 +346,16 @@ def test_a_hundred_kills_in_a_hundred_rounds_change_nothing(setup: Setup) -> Non
     with grid(setup, 2, heal=Keep(worth=0.5, share=1e9)) as there:
         assert train(setup, there, ending, rounds=100) == calm
     assert len(killed) > 100
+
+
+@pytest.mark.nightly
+@pytest.mark.system
+def test_where_the_log_was_given_up_a_shard_begins_anew_and_the_server_repairs_its_clients(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fl_ef21.engine.keeper.room", lambda folder, nbytes: False)
+    with grid(setup, 2, heal=Keep(limit=1)) as there:
+        trace = train(setup, there, kills([(3, CLIENTS - 1)]), rounds=12)
+    refused = [sum(done[2].values()) for done in trace[:-1]]
+    assert refused[:2] == [0, 0] and refused[2] > 0 and refused[-1] == 0
+    assert trace[-1][0] < 1e-6

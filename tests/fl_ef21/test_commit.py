@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,25 +121,6 @@ def test_a_file_keeps_committed_and_staged_state(tmp_path: Path) -> None:
     assert settle(again, 0, b) and float(read(again, 0).g.max()) == -2
     store.forget(EXPERIMENT, one)
     assert not list(tmp_path.rglob("*.state"))
-
-
-def test_a_damaged_file_is_put_aside_and_its_client_begins_anew(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    store, one = Files(tmp_path), range(3, 4)
-    rows = store.open(EXPERIMENT, State, one, 4, torch.float32)
-    rows.seen[:] = 7
-    store.close(EXPERIMENT, rows)
-    path = store.path(EXPERIMENT, 3)
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(bytes(data))
-    again = store.open(EXPERIMENT, State, one, 4, torch.float32)
-    assert again.seen[0] == 0 and again.points[0] == Point.origin(EXPERIMENT, 3)
-    assert "client-3.state is damaged" in caplog.text and not path.exists()
-    assert path.with_suffix(".damaged").read_bytes() == bytes(data)
-    store.forget(EXPERIMENT, one)
-    assert not any(tmp_path.iterdir())
 
 
 def test_memory_keeps_experiments_apart_and_forgets() -> None:
