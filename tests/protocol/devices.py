@@ -150,8 +150,7 @@ class InMemory(Shared):
             yield range(N), rows
 
     def _rows(self, copy: int) -> Rows | None:
-        kept = vars(self.stores[copy])
-        return kept.get("rows", kept.get("_rows")).get(self.experiment)
+        return self.stores[copy].rows.get(self.experiment)
 
     def _open(self, copy: int) -> Rows:
         return self.stores[copy].open(self.experiment, self.state, range(N), DIM, self.plan.dtype)
