@@ -38,7 +38,7 @@ class Play:
 
     Attributes:
       g: (N, d) float64, what was committed for each client; points: where that leads.
-      updates: messages committed so far.
+      updates: messages committed so far; worst: the largest relative error of g so far.
     """
 
     def __init__(self, name: str = "sgdm", disk: bool = False) -> None:
@@ -48,7 +48,7 @@ class Play:
         self.devices.experiment = experiment = self.server.strategy.ledger._experiment
         self.g = torch.zeros(N, DIM, dtype=torch.float64)
         self.points = [Point.origin(experiment, i) for i in range(N)]
-        self.updates, self.epoch = 0, [0] * N
+        self.updates, self.worst, self.epoch = 0, 0.0, [0] * N
         self._backups = dict[int, object]()
 
     def _folder(self) -> Path:
@@ -146,9 +146,10 @@ class Play:
         """g is the sum, the server is at the points of what it committed, and so is the state of who is there."""
         strategy = self.server.strategy
         total = (strategy.members.weights[:, None] * self.g).sum(dim=0)
+        away, size = float((strategy.state.g - total).norm()), float(total.norm())
+        self.worst = max(self.worst, away / size if size else away)
         if not torch.equal(strategy.state.g, total):
-            error = float((strategy.state.g - total).norm() / total.norm())
-            raise Broken(f"g is not the sum of what was committed: relative error {error:.2g}")
+            raise Broken(f"g is not the sum of what was committed: relative error {self.worst:.2g}")
         version = np.array([point.version for point in self.points])
         chain = np.frombuffer(b"".join(point.chain for point in self.points), "<u8").reshape(N, 2)
         if not strategy.ledger.points.equal(np.arange(N), version, chain).all():
