@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -135,6 +136,18 @@ class Reader:
             if hashed(id, client, *row[1:]) != row[0]:
                 raise damaged(self.path, f"the snapshot of client {client} is not what was written")
             return Snapshot(*row[1:])
+
+    def snapshots(self, method: int) -> int:
+        """The last round of which there are snapshots, 0 where there are none."""
+        with speaking(self.path, "to read snapshots"):
+            ask = "SELECT max(id) FROM snapshot WHERE id >= ? AND id <= ?"
+            (found,) = self._db.execute(ask, (key(method, 0), key(method, LAST))).fetchone()
+            return 0 if found is None else int(found) & LAST
+
+    def departures(self, method: int, until: int) -> Counter[int]:
+        """How often each client has left up to a round."""
+        with speaking(self.path, "to read rounds"):
+            return Counter(i for record in records(self._db, method, 0, until) for i in record.changed()[0])
 
     def payload_bytes(self, method: int, until: int) -> int:
         """What the payloads up to a round weigh."""
