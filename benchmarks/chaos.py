@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -115,7 +116,13 @@ def shards(kills: int) -> Row:
             return strategy.digest(), time.perf_counter() - began
 
     (calm, _), (killed, seconds) = run(0, 0), run(2, 1)
-    return {"kills": kills, "rounds": kills, "same": calm == killed, "seconds": seconds, "seconds_a_kill": seconds / kills}
+    return {
+        "kills": kills,
+        "rounds": kills,
+        "same": calm == killed,
+        "seconds": seconds,
+        "seconds_a_kill": seconds / kills,
+    }
 
 
 def collect(parts: list[str], quick: bool, say: Say) -> Row:
@@ -154,7 +161,9 @@ def told(part: str, row: Any) -> Iterator[str]:
     elif part == "mutants":
         for name, one in row.items():
             found = f"found by schedule {one['seed']}" if one["seed"] is not None else "not found"
-            yield f"mutant {name}: {found}" + (f"; {one['needless_by']} makes it needless" if one["needless_by"] else "")
+            yield f"mutant {name}: {found}" + (
+                f"; {one['needless_by']} makes it needless" if one["needless_by"] else ""
+            )
     elif part == "writes":
         for name, one in row.items():
             yield f"writes: {name}: {one['whole']} of {one['kills']} kills leave one state or the next"
@@ -190,6 +199,7 @@ def main() -> None:
         ask.error(f"there is no part {unknown[0]!r}; parts are {', '.join(PARTS)}")
     from fl_ef21.threads import computing_with
 
+    logging.getLogger("fl_ef21").setLevel(logging.ERROR)  # each fault would be told otherwise
     with computing_with(1):
         table = collect(parts, given.quick, (lambda text: None) if given.json else lambda text: print(text, flush=True))
     if given.json:

@@ -130,9 +130,7 @@ def figures(memory: Run, disk: Run, nbytes: int) -> dict[str, Any]:
     """What two runs come to."""
     rounds = len(disk.wall) + WARM * TURN
     share = [inside / wall for inside, wall in zip(memory.inside, memory.wall, strict=True)]
-    both = [
-        (inside + kept) / wall for inside, kept, wall in zip(disk.inside, disk.kept, disk.wall, strict=True)
-    ]
+    both = [(inside + kept) / wall for inside, kept, wall in zip(disk.inside, disk.kept, disk.wall, strict=True)]
     return {
         "rounds": len(memory.wall),
         "round_ms": 1e3 * statistics.median(memory.wall),

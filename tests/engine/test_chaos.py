@@ -87,7 +87,9 @@ def test_nor_do_they_where_neighbours_matter() -> None:
         assert grid.done["duplicate"] and strategy.digest() == undisturbed(network)
 
 
-ALL = "kill=2%,duplicate=5%,lose=5%,lose-instruction=3%,lose-reply=3%,late=5%,damage=5%,wipe=3%,leave=4%,join=30%,seed=4"
+ALL = (
+    "kill=2%,duplicate=5%,lose=5%,lose-instruction=3%,lose-reply=3%,late=5%,damage=5%,wipe=3%,leave=4%,join=30%,seed=4"
+)
 
 
 def test_whatever_is_done_g_stays_the_sum() -> None:

@@ -266,9 +266,7 @@ class Explorer:
         if key not in self._known:
             point, g = held(self.servers.values[server].committed)
             kept = self.disks.values[disk]
-            self._known[key] = kept is None or all(
-                at != point or torch.equal(mine, g) for at, mine in states(kept)
-            )
+            self._known[key] = kept is None or all(at != point or torch.equal(mine, g) for at, mine in states(kept))
         return self._known[key]  # type: ignore[no-any-return]
 
 

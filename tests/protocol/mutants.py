@@ -40,7 +40,9 @@ def no_fencing(patch: pytest.MonkeyPatch) -> None:
     def take(self: Ledger, packed: Sequence[bytes]) -> tuple[Array, dict[int, Refused]]:
         replies, refused = blocks.parse(packed)
         replies = replies.copy()
-        known = np.array([at for at in range(len(packed)) if at not in refused and replies["client"][at] < len(self._open)], int)
+        known = np.array(
+            [at for at in range(len(packed)) if at not in refused and replies["client"][at] < len(self._open)], int
+        )
         for name in ("term", "seq", "round"):
             replies[name][known] = self._asked[name][replies["client"][known].astype(np.int64)]
         return accept(self, blocks.pack(replies))

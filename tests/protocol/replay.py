@@ -1,13 +1,14 @@
 """See a broken schedule again, with as few faults as break it:
 
-    python -m tests.protocol.replay --seed N              as tests/protocol/test_schedules.py draws it
-    python -m tests.protocol.replay --seed N --harmless   as tests/protocol/test_crashes.py does
-    python -m tests.protocol.replay --schedule 'JSON'     as it was printed, or stands in corpus.jsonl
+python -m tests.protocol.replay --seed N              as tests/protocol/test_schedules.py draws it
+python -m tests.protocol.replay --seed N --harmless   as tests/protocol/test_crashes.py does
+python -m tests.protocol.replay --schedule 'JSON'     as it was printed, or stands in corpus.jsonl
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -79,6 +80,7 @@ def main() -> None:
     given = ask.parse_args()
     draw, broken = (harmless, change) if given.harmless else (drawn, fault)
     schedule = draw(given.seed) if given.schedule is None else Schedule.read(given.schedule)
+    logging.getLogger("fl_ef21").setLevel(logging.ERROR)  # what is done on purpose need not be told
     with computing_with(1):
         why = broken(schedule)
         if why:

@@ -18,9 +18,7 @@ def nothing_is_known_yet() -> Iterator[None]:
         known.cache_clear()
 
 
-@pytest.mark.parametrize(
-    ("rounds", "faults"), [(2, 2), (3, 2), pytest.param(2, 3, marks=pytest.mark.nightly)]
-)
+@pytest.mark.parametrize(("rounds", "faults"), [(2, 2), (3, 2), pytest.param(2, 3, marks=pytest.mark.nightly)])
 def test_no_order_of_messages_and_faults_breaks_the_sum(rounds: int, faults: int) -> None:
     search = Explorer(rounds, faults)
     assert search.run() == ""

@@ -36,9 +36,7 @@ def quiet() -> Schedule:
     return drawn(0).undisturbed
 
 
-@pytest.mark.parametrize(
-    "mutant", [m for m in FOUND if m is not mutants.float32_sum], ids=lambda m: m.__name__
-)
+@pytest.mark.parametrize("mutant", [m for m in FOUND if m is not mutants.float32_sum], ids=lambda m: m.__name__)
 def test_where_nothing_fails_nobody_would_know(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant(monkeypatch)
     assert fault(quiet()) == ""
