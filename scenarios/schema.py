@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from fl_ef21.errors import nearest
+from fl_ef21.faults import Faults
 from scenarios.labels import labelled
 
 # with what each takes, so that `--set method.fraction=0.05` passes by methods that have no use for it
@@ -78,6 +79,12 @@ def one_of(known: Iterable[str]) -> Callable[[str | None], str | None]:
         return word
 
     return check
+
+
+def chaos_words(text: str) -> str:
+    """The same, such as "kill=2%,late=5%". Raises: ValueError where it names no faults."""
+    Faults.parse(text)
+    return text
 
 
 class Section(BaseModel):
@@ -323,6 +330,7 @@ class Scenario(Section):
     rounds: Count
     durability: Literal["memory", "disk"] = "memory"
     shadow: list[Annotated[Text, AfterValidator(compressor_word)]] = Field(default_factory=list)
+    chaos: Annotated[Text, AfterValidator(chaos_words)] | None = None
     data: Data = Data()
     partition: Partition = Partition()
     model: Model = Model()

@@ -119,8 +119,9 @@ class Setup:
             account=self.scenario.evaluate.traffic != "off", late=self.scenario.train.late,
             limits=Limits(**self.scenario.guard.model_dump()), aggregate=_aggregate(self.scenario, number),
         )  # fmt: skip
+        helped = remember or self.alone or self.scenario.chaos is not None
         evicting = self.scenario.guard.action == "evict" and strategy.rows is None
-        if (remember or self.alone or evicting) and strategy.server.remembers:
+        if (helped or evicting) and strategy.server.remembers:
             origins = [strategy.ledger.points[i] for i in range(strategy.clients)]
             strategy.history = Kept(strategy.adder.forms, strategy.dim, plan.dtype, origins)
         return strategy
@@ -177,7 +178,7 @@ def _shared_text(scenario: Scenario) -> str:
     """What server and clients must agree on: all but where each keeps its data, how it computes, and what is kept."""
     data = scenario.data.model_copy(update={"path": None, "test_path": None})
     model = scenario.model.model_copy(update={"per_client": None})
-    free = {"data": data, "model": model, "engine": Engine(), "cuts": Cuts(), "durability": "memory"}
+    free = {"data": data, "model": model, "engine": Engine(), "cuts": Cuts(), "durability": "memory", "chaos": None}
     return to_toml(scenario.model_copy(update=free))
 
 
