@@ -39,6 +39,8 @@ def mend(rows: Rows, row: int, repair: Repair, to: Point, forms: Forms) -> bool:
     if "g" in names:
         here = rows.points[row]
         known = here in way
+        if not known and repair.whole is None and repair.start.version > 0:
+            return False  # it is for a client that has g at the start, and this one has not
         start = way.index(here) if known else 0
         g = state["g"][0].cpu() if known else _begin(repair, rows, forms)
         g = added(g, way[start].version, repair.increments[start:], forms)

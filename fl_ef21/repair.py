@@ -18,7 +18,7 @@ class Repair:
 
     Attributes:
       start: where it begins.
-      whole: payload of g there, as a vector in full; None where it is zero.
+      whole: payload of g there, as a vector in full; None where it is zero, or is what the client has.
       increments: payloads of the increments that follow.
     """
 

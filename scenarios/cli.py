@@ -78,6 +78,13 @@ def run(
     runtime: Annotated[
         Runtime, typer.Option(help="Our engine, or Flower's own simulation: slower, the same figures.")
     ] = Runtime.resident,
+    chaos: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FAULT=P%,...", show_default=False,
+            help="Disturb the run on purpose: kill=2%,late=5%,duplicate=5%,wipe=1%; the scenario's key `chaos`.",
+        ),
+    ] = None,
     format: AsFormat = Format.text,
     debug: Debug = False,
 ) -> None:  # fmt: skip
@@ -87,7 +94,8 @@ def run(
     """
     from scenarios.commands import running
 
-    running.run(scenario, out, sets or [], runtime.value, format.value, debug)
+    sets = [*(sets or []), *([] if chaos is None else [f"chaos={chaos}"])]
+    running.run(scenario, out, sets, runtime.value, format.value, debug)
 
 
 @app.command("run-app")

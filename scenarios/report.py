@@ -8,7 +8,7 @@ from html import escape as e
 from pathlib import Path
 from typing import Any
 
-from scenarios import goals, sections, shadows, units
+from scenarios import chaos_text, goals, sections, shadows, units
 from scenarios.figures import Labels, X, curves, labels
 from scenarios.headline import cards, lede
 from scenarios.page import document, save
@@ -69,6 +69,8 @@ def warnings(result: Result) -> list[str]:
     found = []
     if result.summary.get("status") == "interrupted":
         found.append("The run was interrupted; the figures show what was done until then.")
+    if told := chaos_text.sentence(result.summary):
+        found.append(f"The run was {told}.")
     for m in result.summary["methods"]:
         if m.get("status") in ("diverged", "failed"):
             found.append(f"{m['label']} {m['status']}" + (f": {m['reason']}." if m.get("reason") else "."))
@@ -76,6 +78,9 @@ def warnings(result: Result) -> list[str]:
             reasons = sorted((m.get("rejected_reasons") or {}).items())
             why = ": " + ", ".join(f"{n} for {reason}" for reason, n in reasons) if reasons else ""
             found.append(f"{units.count(m['rejected'])} messages of {m['label']} were refused{why}.")
+        if out := m.get("quarantined"):
+            gone = " and taken out of g" if m.get("evicted") else ""
+            found.append(f"Clients of {m['label']} that were asked no more{gone}: {units.names(out)}.")
     return found
 
 

@@ -18,12 +18,13 @@ from flwr.serverapp import Grid, ServerApp
 from clients.flower import client_app, identity
 from clients.program import Program
 from fl_ef21.engine import RayGrid, Settings
+from fl_ef21.engine.keeper import Keep
 from fl_ef21.errors import InputError, Refused, choose
 from fl_ef21.files import FULL
 from fl_ef21.flower_internals import simulate, simulated
 from fl_ef21.store import Files, Memory
 from fl_ef21.tiers import Place
-from scenarios import changes, footprint, report
+from scenarios import changes, chaos, footprint, places, report
 from scenarios.folder import alone, refuse_used
 from scenarios.lasting import CUTS, JOURNAL
 from scenarios.loading import load, parse, to_toml
@@ -66,6 +67,7 @@ def run(
     refuse_used(out)
     listener = listener or Silent()
     listener.message("loading data and checking the scenario")
+    chaos.check(resolved, runtime)
     setup = prepare(resolved, alone=runtime == "flower")
     if setup.choice is not None:
         listener.message(str(setup.choice))
@@ -99,6 +101,7 @@ def serve(setup: Setup, grid: Grid, out: Path, command: str) -> Result:
     Raises: InputError where a simulation has too few or too many nodes; RunFailed.
     """
     _count(grid, setup.problem.clients)
+    chaos.check(setup.scenario, "flower")
 
     def execute(session: Session) -> None:
         with session.interrupt:
@@ -161,7 +164,9 @@ def _close(session: Session) -> None:
     if session.recorder is not None:
         seconds, run = time.perf_counter() - session.began, session.run
         session.recorder.close(
-            summarise(session.setup, run.runtime, run.command, session.outcomes, seconds, session.memory)
+            summarise(
+                session.setup, run.runtime, run.command, session.outcomes, seconds, session.memory, session.faults
+            )
         )
         report.write(session.out)
 
@@ -196,8 +201,9 @@ def resident(setup: Setup, settings: Settings, place: Callable[[int], Place]) ->
     def shard(clients: range) -> Program:
         return setup.program(clients, Memory(clients, place=place(len(clients)), momentum=setup.momentum))
 
-    costs = partial(getattr, setup.problem, "costs", None)
-    return RayGrid(setup.problem.clients, batched=shard, settings=settings, tile=setup.tile, costs=costs)
+    costs, engine = partial(getattr, setup.problem, "costs", None), setup.scenario.engine
+    heal = chaos.heals(setup.scenario) if settings.actors == 0 else Keep(folder=places.folder(engine.state_dir))
+    return RayGrid(setup.problem.clients, batched=shard, settings=settings, tile=setup.tile, costs=costs, heal=heal)
 
 
 def _flower(session: Session) -> None:

@@ -13,7 +13,7 @@ from flwr.serverapp import Grid
 from fl_ef21.engine import RayGrid
 from fl_ef21.failpoints import failpoint
 from fl_ef21.traffic import Traffic
-from scenarios import changes
+from scenarios import changes, chaos
 from scenarios.folder import alone
 from scenarios.interrupt import Interrupt
 from scenarios.lasting import JOURNAL, Lasting, images, restore
@@ -36,6 +36,7 @@ class Session:
     Attributes:
       run: what is known of the run; its `starts` are empty where this is the first.
       memory: what the run needs of it, None on Flower's runtimes.
+      faults: how many were done on purpose, by word.
       recorder: writes the run folder `out`; None until there is a Grid to train on, so that what cannot start
         leaves nothing behind.
     """
@@ -46,12 +47,13 @@ class Session:
         self.recorder: Recorder | None = None
         self.outcomes: list[tuple[str, Outcome]] = []
         self.memory: dict[str, Any] | None = None
+        self.faults: dict[str, int] | None = None
         self.interrupt = Interrupt()
         self.began = time.perf_counter()
 
     def train(self, grid: Grid) -> None:
         """All methods; stops early at Ctrl-C or where no client can be used."""
-        labels = [plan.label for plan in self.setup.plans]
+        labels, disturbed = [plan.label for plan in self.setup.plans], chaos.disturbed(self.setup, grid)
         with ExitStack() as stack:
             lasting, left = self._open(stack)
             self.outcomes = [(labels[i], outcome) for i, outcome in enumerate(left.outcomes)] if left else []
@@ -64,7 +66,10 @@ class Session:
                 training = Training(self.setup, number, self.run.nonce, lasting.term)
                 if left is not None and number == done:
                     self._go_on(training, grid, left, lasting)
-                if not self._method(training, grid, lasting):
+                chaos.follow(disturbed, training.strategy)
+                over = self._method(training, disturbed, Kept(self, training, grid, lasting), lasting)
+                self.faults = chaos.told(disturbed)
+                if not over:
                     return
 
     def drop(self) -> None:
@@ -123,11 +128,11 @@ class Session:
             if spent is not None and self.recorder is not None:
                 self.recorder.traffic.round(training.number, training.label, spent)
 
-    def _method(self, training: Training, grid: Grid, lasting: Lasting) -> bool:
+    def _method(self, training: Training, grid: Grid, keep: Kept, lasting: Lasting) -> bool:
         """Train one; whether the next may follow."""
         assert self.recorder is not None
         try:
-            outcome = training.run(grid, self.interrupt, Kept(self, training, grid, lasting))
+            outcome = training.run(grid, self.interrupt, keep)
         except Silence as silence:  # the clients never enrolled
             outcome = Outcome("failed", str(silence), training.tally, training.rows)
         self.outcomes.append((training.label, outcome))

@@ -14,7 +14,7 @@ from scenarios.tally import Outcome
 
 def summarise(
     setup: Setup, runtime: str, command: str, outcomes: Sequence[tuple[str, Outcome]], seconds: float,
-    memory: dict[str, Any] | None = None,
+    memory: dict[str, Any] | None = None, faults: dict[str, int] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The whole file's content."""
     scenario, dataset, counts = setup.scenario, setup.dataset, setup.label_counts
@@ -41,6 +41,7 @@ def summarise(
             "label_counts": counts.tolist(),
         },
         "memory": memory,
+        "chaos": None if scenario.chaos is None else {"words": scenario.chaos, "done": faults or {}},
         "polling": polling() if scenario.evaluate.traffic != "off" else None,
         "methods": [_method(setup, number, *ended) for number, ended in enumerate(outcomes)],
     }  # fmt: skip
@@ -94,6 +95,8 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
         "best_test_accuracy": max(accuracies, default=None),
         "rejected": tally.rejected,
         "rejected_reasons": tally.reasons,
+        "quarantined": tally.quarantined,
+        "evicted": tally.evicted,
         "invariant_error": max(errors, default=None),
         "wall_seconds": round(tally.seconds, 3),
         "traffic": _traffic(outcome) if tally.traffic else None,

@@ -26,6 +26,8 @@ class Tally:
     reasons: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     traffic: dict[str, int] = field(default_factory=dict)
+    quarantined: list[int] = field(default_factory=list)
+    evicted: list[int] = field(default_factory=list)
 
     def add(self, done: Round, seconds: float) -> None:
         self.round = done.number
@@ -35,6 +37,8 @@ class Tally:
         self.rejected += sum(done.refused.values())
         for reason, count in done.refused.items():
             self.reasons[reason] = self.reasons.get(reason, 0) + count
+        self.quarantined += done.quarantined
+        self.evicted += done.evicted
         self.seconds += seconds
         for name, total in ({} if done.traffic is None else done.traffic.totals()).items():
             self.traffic[name] = self.traffic.get(name, 0) + total

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from scenarios.chaos_text import sentence
 from scenarios.commands.failures import Code, complain, explained
 from scenarios.commands.table import final_figures
 
@@ -57,6 +58,8 @@ def tell(result: Result, out: Path, format: str) -> None:
         typer.echo(json.dumps({"folder": str(out), "report": str(page), **result.summary}, indent=2))
         return
     typer.echo(final_figures(result.summary["methods"]))
+    if told := sentence(result.summary):
+        typer.echo(f"\n{told}\nthe same again: {result.summary['command']}")
     typer.echo(f"\nreport: {page}")
 
 

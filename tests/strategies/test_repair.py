@@ -156,3 +156,17 @@ def test_a_repair_that_leads_elsewhere_changes_nothing() -> None:
     assert not mend(rows, 0, wrong, run.strategy.ledger.points[0], run.strategy.adder.forms)
     after = rows.read(ROW), rows.points[0]
     assert torch.equal(before[0].g, after[0].g) and before[1] == after[1]
+
+
+def test_what_an_old_backup_lacks_is_not_for_one_that_has_nothing() -> None:
+    """A client may be wiped, or be another copy, when a repair for what it had arrives."""
+    run = Run(setup_of(SGDM, dim=200), Memory(range(N)))
+    run.to(4)
+    forms, to = run.strategy.adder.forms, run.strategy.ledger.points[0]
+    history: Any = run.strategy.history
+    partly = history.repair(0, history.repair(0, None).points()[1])
+    rows = Memory(range(N)).open(run.strategy.ledger._experiment, State, range(N), 200, torch.float64)
+    assert partly.whole is None and not mend(rows, 0, partly, to, forms)
+    assert rows.points[0].version == 0 and not rows.read(ROW).g.any()
+    assert mend(rows, 0, history.repair(0, None), to, forms)
+    assert torch.equal(rows.read(ROW).g[0], history.g(0))
