@@ -76,16 +76,24 @@ def _cut(label: str, round: int, redone: CompressedStrategy, kept: CompressedStr
 
 
 def _invariant(label: str, journal: Journal, number: int, strategy: CompressedStrategy) -> list[Check]:
-    """|g - sum_i w_i g_i| / |g|, every g_i from its payloads alone; nothing of a method whose g is no such sum."""
+    """|g - sum_i w_i g_i| / |g|, every g_i from its payloads alone; nothing of a method whose g is no such sum.
+
+    Where a robust rule makes g of the g_i, they themselves are compared, as the largest |difference| / |g_i|.
+    """
     if not strategy.server.remembers:
         return []
     like = torch.zeros(strategy.dim, dtype=strategy.plan.dtype)
-    total = torch.zeros(strategy.dim, dtype=torch.float64)
-    for client, (point, g) in held(journal, number, strategy.ledger, strategy.adder.forms, like).items():
+    total, apart, size = torch.zeros(strategy.dim, dtype=torch.float64), 0.0, float(strategy.state.g.norm())
+    for client, (point, kept) in held(journal, number, strategy.ledger, strategy.adder.forms, like).items():
         if point != strategy.ledger.points[client]:
             return [Check(label, "g", False, f"the payloads of client {client} do not lead to its point")]
-        total += strategy.members.weights[client] * g.to(torch.float64)
-    size = float(strategy.state.g.norm())
-    error = float((strategy.state.g - total).norm()) / (size if size > 0 else 1.0)
-    what = f"g of round {journal.last(number)}"
-    return [Check(label, what, error <= TOLERANCE, f"|g - sum_i w_i g_i| / |g| = {error:.1e}")]
+        g = kept.to(torch.float64)
+        total += strategy.members.weights[client] * g
+        if strategy.rows is not None:
+            apart = max(apart, float((strategy.rows.G[client].to(torch.float64) - g).norm()))
+            size = max(size, float(g.norm()))
+    if strategy.rows is None:
+        apart = float((strategy.state.g - total).norm())
+    error, what = apart / (size if size > 0 else 1.0), "g - sum_i w_i g_i" if strategy.rows is None else "G_i - g_i"
+    told = f"|{what}| / |g| = {error:.1e}"
+    return [Check(label, f"g of round {journal.last(number)}", error <= TOLERANCE, told)]
