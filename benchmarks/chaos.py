@@ -168,8 +168,9 @@ def told(part: str, row: Any) -> Iterator[str]:
         for name, one in row.items():
             yield f"writes: {name}: {one['whole']} of {one['kills']} kills leave one state or the next"
     elif part == "shards":
+        digest = "the same" if row["same"] else "ANOTHER"
         yield (
-            f"shards: {row['kills']} kills in {row['rounds']} rounds, {'the same' if row['same'] else 'ANOTHER'} digest, "
+            f"shards: {row['kills']} kills in {row['rounds']} rounds, {digest} digest, "
             f"{row['seconds']:.0f} s, {row['seconds_a_kill']:.1f} s a kill"
         )
     else:
@@ -179,7 +180,8 @@ def told(part: str, row: Any) -> Iterator[str]:
 def cost_text(row: Row) -> Iterator[str]:
     for name, what in (("memory_share", "with memory"), ("disk_share", "with disk")):
         verdict = "reached" if row[name] <= LIMITS[name] else "missed"
-        yield f"cost: protocol and validation are {100 * row[name]:.1f} % of a round {what}; {100 * LIMITS[name]:.0f} % {verdict}"
+        wanted = f"{100 * LIMITS[name]:.0f} % {verdict}"
+        yield f"cost: protocol and validation are {100 * row[name]:.1f} % of a round {what}; {wanted}"
     sizes = row["protocol_bytes"]
     yield (
         f"cost: a round {row['round_ms']:.0f} ms, with a journal {row['disk_ratio']:.3f} times that "

@@ -207,7 +207,7 @@ class ChaosGrid(Grid):
 
     def _changed(self, reply: Message, word: str, node: int, client: int) -> Message:
         assert self._now is not None
-        asked = self._now.asked[node] if node in self._now.asked else reply
+        asked = self._now.asked.get(node, reply)
         if word == "leave":
             self._left.add(client)
             return Message(records.reply(Block.answered(records.read_block(asked), Kind.BYE), b""), reply_to=asked)

@@ -15,8 +15,8 @@ FOUND = [
     mutants.commit_on_send, mutants.commit_on_send_for_good, mutants.no_base_check, mutants.float32_sum,
 ]  # fmt: skip
 NEEDLESS = {
-    # a reply names the sequence number that is open, the instruction with this number named the point, and a client that
-    # is not there says so: the point in a reply tells nothing new. It is looked at all the same, as it costs nothing.
+    # a reply names the sequence number that is open, the instruction with this number named the point, and a client
+    # that is not there says so: the point in a reply tells nothing new. Looking at it costs nothing.
     mutants.no_base_check_of_the_server: "fencing",
 }
 
