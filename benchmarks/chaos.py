@@ -1,6 +1,6 @@
 """How well nothing is lost, in figures: `python -m benchmarks.chaos [--quick] [--json] [--only PART,...]`.
 
-    schedules   random faults on the real server and the real clients: how many broke something, and the worst error of g
+    schedules   random faults on the real server and clients: how many broke something, and the worst error of g
     crashes     crashes and repetitions: how many runs end bitwise as one in which nothing went wrong
     mutants     the protocol without one of its rules: the first schedule that finds it
     writes      a process killed at every system call of every write: how many leave one state or the next
