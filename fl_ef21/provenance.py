@@ -19,6 +19,13 @@ def source_digest() -> bytes:
     return digest.digest()
 
 
+def sources() -> dict[str, str]:
+    """A digest of each of these files, by its name from the root."""
+    root = Path(__file__).resolve().parent.parent
+    files = [path for package in PACKAGES for path in sorted((root / package).rglob("*.py"))]
+    return {p.relative_to(root).as_posix(): blake2b(p.read_bytes(), digest_size=8).hexdigest() for p in files}
+
+
 def agreed(scenario: str) -> bytes:
     """16 bytes that server and clients must share: the sources and the resolved scenario's text."""
     return blake2b(source_digest() + scenario.encode(), digest_size=16).digest()

@@ -11,6 +11,8 @@ Wire bytes are counted in the direction in which they travel: fetching an instru
 
 from __future__ import annotations
 
+import zlib
+from base64 import b85decode, b85encode
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -58,6 +60,19 @@ class Traffic:
         """Both directions summed over the clients, by the names of `columns`."""
         both = {"uplink": self.uplink.totals(), "downlink": self.downlink.totals()}
         return {f"{way}_{layer}": total for way, of in both.items() for layer, total in of.items()}
+
+    def pack(self) -> str:
+        """As a text that JSON can keep; `unpack` gives it back."""
+        layers = [getattr(of, layer) for of in (self.uplink, self.downlink) for layer in LAYERS]
+        table = np.stack([np.full_like(self.clients, self.round), self.clients, self.answered, *layers])
+        return b85encode(zlib.compress(table.astype("<i8").tobytes())).decode()
+
+    @classmethod
+    def unpack(cls, text: str) -> Traffic:
+        rows = 3 + 2 * len(LAYERS)
+        table = np.frombuffer(zlib.decompress(b85decode(text)), "<i8").reshape(rows, -1).astype(np.int64)
+        up, down = Layers(*table[3 : 3 + len(LAYERS)]), Layers(*table[3 + len(LAYERS) :])
+        return cls(int(table[0, 0]), table[1], table[2].astype(bool), up, down)
 
     def columns(self) -> dict[str, Array]:
         """A table with a row for each client."""

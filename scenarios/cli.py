@@ -17,7 +17,8 @@ app = typer.Typer(
     name="fl-ef21", no_args_is_help=True, pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Simulate federated learning with compressed, error-fed-back messages.",
-    epilog="Exit codes: 0 done, 2 usage, 3 wrong scenario or input, 4 environment, 5 run failed, 7 stopped.",
+    epilog="Exit codes: 0 done, 2 usage, 3 wrong scenario or input, 4 environment, 5 run or check failed, "
+           "6 disk full, 7 stopped.",
 )  # fmt: skip
 
 
@@ -123,6 +124,56 @@ def run_app(
     from scenarios.commands import app as command
 
     command.run_app(path, clients, actors, cpus_per_actor, gpus_per_actor, run_config or [], debug)
+
+
+@app.command()
+def resume(
+    folder: Annotated[Path, typer.Argument(metavar="DIR")],
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", show_default=False, help="Change a key of [engine] or [cuts]."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Go on although the code has changed.")] = False,
+    format: AsFormat = Format.text,
+    debug: Debug = False,
+) -> None:
+    """Go on with a run that was stopped, killed, or ran out of disk; it ends as if nothing had been.
+
+    DIR is its run folder.
+    """
+    from scenarios.commands import lasting
+
+    lasting.resume(folder, sets or [], force, format.value, debug)
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR")],
+    rounds: Annotated[int, typer.Option(help="Rounds to draw, of all methods together.")] = 3,
+    seed: Annotated[int | None, typer.Option(help="Of the draw; another one each time by default.")] = None,
+    format: AsFormat = Format.text,
+    debug: Debug = False,
+) -> None:
+    """Compute random rounds of a durable run again and compare them with its journal. Exit code 5 where they differ.
+
+    DIR is a run folder with a journal.
+    """
+    from scenarios.commands import lasting
+
+    lasting.verify(folder, rounds, seed, format.value, debug)
+
+
+@app.command()
+def audit(
+    folder: Annotated[Path, typer.Argument(metavar="DIR")], format: AsFormat = Format.text, debug: Debug = False
+) -> None:
+    """Check a durable run by its journal alone: g = sum_i w_i g_i, and every model. Exit code 5 where it does not hold.
+
+    DIR is a run folder with a journal.
+    """
+    from scenarios.commands import lasting
+
+    lasting.audit(folder, format.value, debug)
 
 
 @app.command()

@@ -177,7 +177,14 @@ def _besides(setup: Setup, where: str) -> dict[str, int]:
         "tiles": max(1, actors) * (0 if on_gpu else ARRAYS * setup.tile * d * width + OUTGOING * outgoing),
         "messages": max(asked, dense) * ASKED + message,
         "model": SERVER * 8 * d + (2 * (actors + 1) + _copies(setup, actors)) * d * width,
+        "clients' g at the server": 2 * problem.clients * d * width if _held_at_server(setup) else 0,
     }  # fmt: skip
+
+
+def _held_at_server(setup: Setup) -> bool:
+    """Whether the server keeps every client's g_i, and needs as much again to work on, or what it was sent of it."""
+    robust = any(method.aggregate != "mean" for method in setup.scenario.method)
+    return robust or setup.scenario.guard.action == "evict"
 
 
 def _copies(setup: Setup, actors: int) -> int:

@@ -16,12 +16,14 @@ EVERY = 5.0  # seconds between lines where there is no terminal
 
 @dataclass(frozen=True)
 class Plan:
-    """What will run."""
+    """What will run; `done` methods and `after` rounds of the next one are there from an earlier start."""
 
     name: str
     methods: list[str]
     rounds: int
     clients: int
+    done: int = 0
+    after: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,11 @@ class RichProgress(Silent):
         name = TextColumn("{task.description}", markup=False)
         told = TextColumn("{task.fields[told]}", markup=False)
         self._bar = Bars(name, BarColumn(bar_width=20), MofNCompleteColumn(), told, console=self._console)
-        self._tasks = [self._bar.add_task(name, total=plan.rounds, told="") for name in plan.methods]
+        there = [plan.rounds] * plan.done + [plan.after] + [0] * len(plan.methods)
+        self._tasks = [
+            self._bar.add_task(name, total=plan.rounds, completed=there[i], told="done before" if i < plan.done else "")
+            for i, name in enumerate(plan.methods)
+        ]
         self._bar.start()
 
     def round(self, progress: Progress) -> None:
@@ -128,7 +134,12 @@ def listener_for(stream: TextIO) -> Listener:
 
 def headline(plan: Plan) -> str:
     """What will run, in a line."""
-    return f"{plan.name}: {len(plan.methods)} methods, {plan.rounds} rounds, {plan.clients} clients"
+    again = ""
+    if plan.done == len(plan.methods):
+        again = "; all methods are done"
+    elif plan.done or plan.after:
+        again = f"; resumed after round {plan.after} of {plan.methods[plan.done]}"
+    return f"{plan.name}: {len(plan.methods)} methods, {plan.rounds} rounds, {plan.clients} clients{again}"
 
 
 def describe(progress: Progress) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
+import json
+import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,25 +18,34 @@ from flwr.serverapp import Grid, ServerApp
 from clients.flower import client_app, identity
 from clients.program import Program
 from fl_ef21.engine import RayGrid, Settings
-from fl_ef21.errors import InputError, choose
+from fl_ef21.engine.keeper import Keep
+from fl_ef21.errors import InputError, Refused, choose
+from fl_ef21.files import FULL
 from fl_ef21.flower_internals import simulate, simulated
 from fl_ef21.store import Files, Memory
-from scenarios import chaos, footprint, report
-from scenarios.folder import refuse_used
-from scenarios.interrupt import Interrupt
+from fl_ef21.tiers import Place
+from scenarios import changes, chaos, footprint, places, report
+from scenarios.folder import alone, refuse_used
+from scenarios.lasting import CUTS, JOURNAL
 from scenarios.loading import load, parse, to_toml
-from scenarios.progress import Listener, Plan, Progress, Silent
-from scenarios.recorder import Recorder
+from scenarios.progress import Listener, Silent
 from scenarios.results import Result
+from scenarios.run_file import NAME as RUN_FILE
+from scenarios.run_file import RunFile
 from scenarios.schema import Scenario
+from scenarios.session import Session
 from scenarios.setup import Setup, prepare
 from scenarios.summary import summarise
-from scenarios.training import Keep, Outcome, Row, Tally, Training
-from strategies.rounds import Silence
+
+STATE = "clients"  # of a run folder: files of client state, on Flower's simulation
 
 
 class RunFailed(RuntimeError):
     """A run that could not go on; what it had measured is in its folder."""
+
+
+class DiskFull(RunFailed):
+    """A run whose disk would not take any more; what was committed until then is safe."""
 
 
 def run(
@@ -44,10 +55,10 @@ def run(
     """Run every method of a scenario side by side on the same data, partition and samples.
 
     Without `out` nothing is left on disk. Raises: InputError for what cannot work, before anything
-    starts; RunFailed where no client could be used.
+    starts; RunFailed where no client could be used or the disk is full.
     """
     resolved = scenario if isinstance(scenario, Scenario) else load(scenario)
-    execute = choose({"resident": _resident, "flower": _flower}, runtime, "runtime")
+    execute = choose(RUNTIMES, runtime, "runtime")
     if out is None:
         with tempfile.TemporaryDirectory(prefix="fl-ef21-") as folder:
             return run(
@@ -60,11 +71,32 @@ def run(
     setup = prepare(resolved, alone=runtime == "flower")
     if setup.choice is not None:
         listener.message(str(setup.choice))
-    return _conduct(Session(setup, out, listener), execute, runtime, command)
+    command = command or f"fl-ef21 run {out / 'scenario.toml'}"
+    begun = RunFile.new(out, to_toml(setup.resolved), runtime, command)
+    return _conduct(Session(setup, begun, listener), execute)
+
+
+def resume(
+    folder: Path, *, overrides: Sequence[str] = (), force: bool = False, listener: Listener | None = None
+) -> Result:
+    """Go on with a run that was interrupted, killed, or ran out of disk, and end as if nothing had been.
+
+    overrides: changes of [engine] and [cuts], such as "engine.actors=4". force: also with other code.
+    Raises: InputError where there is nothing to go on with, or something else was changed; RunFailed.
+    """
+    listener = listener or Silent()
+    left = unfinished(folder)
+    with alone(folder):
+        scenario = load(folder / "scenario.toml", overrides)
+        for warning in changes.refuse(left, scenario, force):
+            listener.message(warning)
+        listener.message("loading data and checking the scenario")
+        setup = prepare(scenario, alone=left.runtime == "flower")
+        return _conduct(Session(setup, left, listener), choose(RUNTIMES, left.runtime, "runtime"))
 
 
 def serve(setup: Setup, grid: Grid, out: Path, command: str) -> Result:
-    """Run a scenario on a Grid that somebody else started, as a ServerApp does.
+    """Run a scenario on a Grid that somebody else started, as a ServerApp does; a run that `out` holds goes on.
 
     Raises: InputError where a simulation has too few or too many nodes; RunFailed.
     """
@@ -75,7 +107,26 @@ def serve(setup: Setup, grid: Grid, out: Path, command: str) -> Result:
         with session.interrupt:
             session.train(grid)
 
-    return _conduct(Session(setup, out, Silent()), execute, "flower", command)
+    if not (out / RUN_FILE).exists():
+        begun = RunFile.new(out, to_toml(setup.resolved), "flower", command)
+        return _conduct(Session(setup, begun, Silent()), execute)
+    left = unfinished(out)
+    with alone(out):
+        changes.refuse(left, setup.resolved, force=False)
+        return _conduct(Session(setup, left, Silent()), execute)
+
+
+def unfinished(folder: Path) -> RunFile:
+    """The run that stopped in this folder. Raises: InputError where it is over, or nothing of it was kept."""
+    left = RunFile.load(folder)
+    summary = folder / "summary.json"
+    if summary.is_file() and json.loads(summary.read_text()).get("status") == "finished":
+        raise InputError("DIR", str(folder), "is finished; `fl-ef21 report DIR` writes its page again")
+    kept = left.finished or (folder / JOURNAL).exists() or any((folder / CUTS).glob("[!.]*"))
+    if not kept:
+        advice = 'kept nothing to go on from: it was killed, and with durability = "memory" only Ctrl-C takes a cut'
+        raise InputError("DIR", str(folder), advice)
+    return left
 
 
 def _count(grid: Grid, clients: int) -> None:
@@ -88,83 +139,45 @@ def _count(grid: Grid, clients: int) -> None:
         time.sleep(0.2)
 
 
-def _conduct(session: Session, execute: Callable[[Session], None], runtime: str, command: str | None) -> Result:
+def _conduct(session: Session, execute: Callable[[Session], None]) -> Result:
     out = session.out
     try:
         execute(session)
-    finally:
-        session.listener.end()
-        if session.recorder is not None:
-            seconds = time.perf_counter() - session.began
-            command = command or f"fl-ef21 run {out / 'scenario.toml'}"
-            session.recorder.close(
-                summarise(session.setup, runtime, command, session.outcomes, seconds, session.memory, session.faults)
-            )
-            report.write(out)
+    except KeyboardInterrupt:  # twice: at once
+        session.drop()
+        raise
+    except Exception as error:
+        with suppress(Exception):  # the first error is the one to tell
+            _close(session)
+        if words := full(error):
+            raise DiskFull(f"{words}; what was committed is safe, make room and go on: fl-ef21 resume {out}") from error
+        raise
+    _close(session)
     failed = [f"{label}: {outcome.reason}" for label, outcome in session.outcomes if outcome.status == "failed"]
     if failed:
         raise RunFailed("; ".join(failed) + f" (what was measured is in {out})")
     return Result.load(out)
 
 
-class Session:
-    """The methods of one run, one after another on one Grid.
+def _close(session: Session) -> None:
+    session.listener.end()
+    if session.recorder is not None:
+        seconds, run = time.perf_counter() - session.began, session.run
+        session.recorder.close(
+            summarise(
+                session.setup, run.runtime, run.command, session.outcomes, seconds, session.memory, session.faults
+            )
+        )
+        report.write(session.out)
 
-    Attributes:
-      memory: what the run needs of it, None on Flower's runtimes.
-      faults: how many were done on purpose, by word.
-      recorder: writes the run folder `out`; None until there is a Grid to train on, so that what cannot start
-        leaves nothing behind.
-    """
 
-    def __init__(self, setup: Setup, out: Path, listener: Listener) -> None:
-        self.setup, self.out, self.listener = setup, out, listener
-        self.recorder: Recorder | None = None
-        self.outcomes: list[tuple[str, Outcome]] = []
-        self.memory: dict[str, Any] | None = None
-        self.faults: dict[str, int] | None = None
-        self.interrupt = Interrupt()
-        self.began = time.perf_counter()
-        self._nonce = secrets.token_bytes(16)  # tells two runs of one scenario apart; nothing is drawn from it
-
-    def train(self, grid: Grid) -> None:
-        """All methods; stops early at Ctrl-C or where no client can be used."""
-        scenario, labels = self.setup.scenario, [plan.label for plan in self.setup.plans]
-        kept, grid = scenario.evaluate.traffic, chaos.disturbed(self.setup, grid)
-        self.recorder = Recorder(self.out, to_toml(self.setup.resolved), detail=kept == "clients")
-        self.listener.start(Plan(scenario.name, labels, scenario.rounds, scenario.partition.clients))
-        self._started = time.perf_counter()
-        for number, label in enumerate(labels):
-            training = Training(self.setup, number, self._nonce)
-            chaos.follow(grid, training.strategy)
-            try:
-                spend = partial(self.recorder.traffic.round, label)
-                keep = Keep(self.recorder.row, self.recorder.shadow, spend)
-                outcome = training.run(grid, self.interrupt, keep, self._tell(number, label))
-            except Silence as silence:  # the clients never enrolled
-                outcome = Outcome("failed", str(silence), training.tally, training.rows)
-            self.outcomes.append((label, outcome))
-            self.faults = chaos.told(grid)
-            if kept != "off":
-                self.recorder.traffic.method(label, training.clients)
-            if outcome.status in ("interrupted", "failed") or self.interrupt.asked:
-                return
-
-    def _tell(self, number: int, label: str) -> Callable[[Tally, Row], None]:
-        scenario = self.setup.scenario
-        total = scenario.rounds * len(self.setup.plans)
-
-        def tell(tally: Tally, row: Row) -> None:
-            done = number * scenario.rounds + tally.round
-            elapsed = time.perf_counter() - self._started
-            self.listener.round(Progress(
-                method=label, method_number=number, round=tally.round, train_loss=row["train_loss"],
-                grad_norm_sq=row["grad_norm_sq"], test_accuracy=row["test_accuracy"],
-                uplink_bytes=tally.uplink_bytes, clients_per_second=tally.answers / max(tally.seconds, 1e-9),
-                seconds_left=elapsed / done * (total - done),
-            ))  # fmt: skip
-
-        return tell
+def full(error: BaseException) -> str:
+    """What to tell where the disk would not take any more; empty where this is something else."""
+    if isinstance(error, Refused) and error.reason == "storage":
+        return error.detail
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"{error.filename or 'the run folder'}: {error.strerror}"
+    return ""
 
 
 def _resident(session: Session) -> None:
@@ -178,22 +191,19 @@ def _resident(session: Session) -> None:
         session.listener.message(line)
     ray = "starting Ray" if wanted.address is None else f"joining the Ray cluster at {wanted.address}"
     session.listener.message("computing in this process" if actors == 0 else ray)
+    with session.interrupt, resident(setup, settings, needs.place) as grid:
+        session.train(grid)
+
+
+def resident(setup: Setup, settings: Settings, place: Callable[[int], Place]) -> RayGrid:
+    """The resident engine for a scenario; `place`: where the state of so many clients lies."""
 
     def shard(clients: range) -> Program:
-        return setup.program(clients, Memory(clients, place=needs.place(len(clients)), momentum=setup.momentum))
+        return setup.program(clients, Memory(clients, place=place(len(clients)), momentum=setup.momentum))
 
-    with (
-        session.interrupt,
-        RayGrid(
-            setup.scenario.partition.clients,
-            batched=shard,
-            settings=settings,
-            tile=setup.tile,
-            costs=lambda: getattr(setup.problem, "costs", None),
-            heal=chaos.heals(setup.scenario),
-        ) as grid,
-    ):
-        session.train(grid)
+    costs, engine = partial(getattr, setup.problem, "costs", None), setup.scenario.engine
+    heal = chaos.heals(setup.scenario) if settings.actors == 0 else Keep(folder=places.folder(engine.state_dir))
+    return RayGrid(setup.problem.clients, batched=shard, settings=settings, tile=setup.tile, costs=costs, heal=heal)
 
 
 def _flower(session: Session) -> None:
@@ -213,8 +223,9 @@ def _flower(session: Session) -> None:
         except BaseException as error:  # Flower would only log it
             failure.append(error)
 
-    with tempfile.TemporaryDirectory(prefix="fl-ef21-state-") as folder, session.interrupt:
-        client = client_app(_remote_loader(to_toml(setup.resolved), Path(folder)))
+    folder = (session.out / STATE).resolve()  # of this run, so that who goes on finds it
+    with session.interrupt:
+        client = client_app(_remote_loader(to_toml(setup.resolved), folder))
         backend: dict[str, Any] = {
             "init_args": {"address": "local",  # whatever cluster runs on this machine
                           "num_cpus": max(1, wanted.actors) * max(1, int(wanted.cpus_per_actor)),
@@ -224,6 +235,8 @@ def _flower(session: Session) -> None:
         simulate(server, client, clients, backend)
     if failure:
         raise failure[0]
+    if all(outcome.over for _, outcome in session.outcomes):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def flower_loader(setup: Setup, folder: Path) -> Callable[[Context], Program]:
@@ -233,7 +246,8 @@ def flower_loader(setup: Setup, folder: Path) -> Callable[[Context], Program]:
         client = identity(context)
         if client >= setup.problem.clients:
             raise InputError("node-config.partition-id", client, f"the scenario has {setup.problem.clients} clients")
-        return setup.program(range(client, client + 1), Files(folder, setup.momentum))
+        lasting = setup.scenario.durability == "disk"
+        return setup.program(range(client, client + 1), Files(folder, setup.momentum, durable=lasting))
 
     return load
 
@@ -246,3 +260,6 @@ def _remote_loader(text: str, folder: Path) -> Callable[[Context], Program]:
 @lru_cache(maxsize=2)
 def _setup_of(text: str) -> Setup:
     return prepare(parse(text), alone=True)
+
+
+RUNTIMES = {"resident": _resident, "flower": _flower}

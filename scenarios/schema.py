@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
@@ -32,6 +32,9 @@ COMPRESSORS: dict[str, tuple[str, ...]] = {
     "powersgd": ("rank", "iterations", "values"),
 }
 MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
+
+AGGREGATES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")
+MIXINGS = ("bucketing", "nnm")
 
 T = TypeVar("T")
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -64,6 +67,18 @@ def compressor_word(word: str) -> str:
     if name not in COMPRESSORS:
         raise ValueError(unknown(name, COMPRESSORS))
     return word
+
+
+def one_of(known: Iterable[str]) -> Callable[[str | None], str | None]:
+    """A check that what stands before the colon of a word, where there is one, is known. It raises ValueError."""
+
+    def check(word: str | None) -> str | None:
+        name = (word or "").partition(":")[0]
+        if word is not None and name not in known:
+            raise ValueError(unknown(name, known))
+        return word
+
+    return check
 
 
 def chaos_words(text: str) -> str:
@@ -193,6 +208,8 @@ class Method(Section):
     scale_block: Count | None = None
     downlink: Text | None = None
     layer_aware: Switch = False
+    aggregate: Annotated[Text, AfterValidator(one_of(AGGREGATES))] = "mean"
+    mixing: Annotated[Text | None, AfterValidator(one_of(MIXINGS))] = None
     optimizer: Text = "sgd"
     optimizer_args: dict[str, Any] = Field(default_factory=dict)
     label: Annotated[str, Field(strict=True)] = ""
@@ -249,6 +266,26 @@ def default_values(compressor: str, dtype: str) -> str | None:
     return "exact" if compressor == "identity" or dtype == "float64" else "bfloat16"
 
 
+class Attack(Section):
+    """Byzantine clients, in every method. Without the section there are none."""
+
+    name: Literal["sign-flip", "label-flip", "ipm", "alie", "scaled", "sleeper"]
+    clients: Count | list[Annotated[int, Field(ge=0, strict=True)]] | None = None
+    share: Annotated[FiniteFloat, Field(gt=0, lt=1)] | None = None
+    scale: Positive | None = None
+    z: NotNegative | None = None
+    from_round: Count = 1
+
+
+class Guard(Section):
+    """Limits on what a client may lead g to, and what becomes of one who passes them."""
+
+    norm: Positive | None = None
+    times_median: NotNegative = 1e4
+    strikes: Count = 3
+    action: Literal["quarantine", "evict"] = "quarantine"
+
+
 class Evaluate(Section):
     """When the full objective is measured."""
 
@@ -269,6 +306,13 @@ class Engine(Section):
     state_dir: Text | None = None
 
 
+class Cuts(Section):
+    """When a run keeps all that it needs to go on."""
+
+    every: Count | None = None
+    keep_last: Count = 2
+
+
 class Stop(Section):
     """Ends a method early, at the first rule that holds."""
 
@@ -284,6 +328,7 @@ class Scenario(Section):
     name: Text
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
     rounds: Count
+    durability: Literal["memory", "disk"] = "memory"
     shadow: list[Annotated[Text, AfterValidator(compressor_word)]] = Field(default_factory=list)
     chaos: Annotated[Text, AfterValidator(chaos_words)] | None = None
     data: Data = Data()
@@ -291,8 +336,11 @@ class Scenario(Section):
     model: Model = Model()
     train: Train = Train()
     method: Annotated[list[Method], Field(min_length=1)]
+    attack: Attack | None = None
+    guard: Guard = Guard()
     evaluate: Evaluate = Evaluate()
     engine: Engine = Field(default_factory=Engine)
+    cuts: Cuts = Cuts()
     stop: Stop = Stop()
 
     @model_validator(mode="after")
@@ -323,5 +371,5 @@ class Scenario(Section):
 
 SECTIONS: dict[str, type[Section]] = {
     "data": Data, "partition": Partition, "model": Model, "train": Train, "method": Method,
-    "evaluate": Evaluate, "engine": Engine, "stop": Stop,
+    "attack": Attack, "guard": Guard, "evaluate": Evaluate, "engine": Engine, "cuts": Cuts, "stop": Stop,
 }  # fmt: skip

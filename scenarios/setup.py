@@ -21,6 +21,7 @@ from fl_ef21.engine.pool import split
 from fl_ef21.engine.shard import keep_memory
 from fl_ef21.errors import InputError
 from fl_ef21.plan import Plan
+from fl_ef21.problems.attacks import attacked
 from fl_ef21.problems.choosing import Choice, choose
 from fl_ef21.provenance import agreed
 from fl_ef21.schedule import Schedule
@@ -30,10 +31,13 @@ from fl_ef21.threads import computing_with
 from fl_ef21.types import Compressor, Problem
 from fl_ef21.wire import layers_of
 from scenarios.loading import to_toml
-from scenarios.schema import Engine, Method, Scenario, default_values
+from scenarios.schema import Cuts, Engine, Method, Scenario, default_values
+from strategies import SERVERS
 from strategies.descent import Descent
 from strategies.flower import CompressedStrategy
+from strategies.guard import Limits
 from strategies.history import Kept
+from strategies.robust_named import Aggregate, aggregate_of
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 COMPRESSOR_KEYS = (
@@ -56,6 +60,7 @@ class Setup:
       dataset, label_counts: what was split and how, None for synthetic problems; the data set without its features,
         which the problem holds. label_counts (clients, classes).
       choice: how clients' gradients are taken, None where there is nothing to choose.
+      alone: clients are computed one at a time, as on Flower's runtimes.
     """
 
     scenario: Scenario
@@ -65,6 +70,7 @@ class Setup:
     dataset: Dataset | None
     label_counts: np.ndarray | None
     choice: Choice | None = None
+    alone: bool = False
 
     @property
     def resolved(self) -> Scenario:
@@ -77,6 +83,8 @@ class Setup:
     @property
     def tile(self) -> int:
         """Clients computed together: a function of n and d alone, so that no result depends on the actors."""
+        if self.alone:
+            return 1
         fit = TILE_BYTES // (self.problem.dim * self.plans[0].dtype.itemsize)
         spread = math.ceil(self.problem.clients / TILES_LEAST)
         return max(1, min(TILE_MOST, fit, spread))
@@ -98,16 +106,22 @@ class Setup:
         problem = self.problem if everybody else self.problem.shard(clients)
         return Program(problem, self.plans, store, self.source, self.tile)
 
-    def strategy(self, number: int, run: bytes) -> CompressedStrategy:
-        """The server side of one method, at its start. `run` tells runs of one scenario apart."""
+    def strategy(self, number: int, run: bytes, remember: bool = False) -> CompressedStrategy:
+        """The server side of one method, at its start. `run` tells runs of one scenario apart.
+
+        remember: also every client's payloads, so that one that lost its state can be helped, and may leave.
+        """
         plan, method = self.plans[number], self.scenario.method[number]
         strategy = CompressedStrategy(
             plan, METHODS[plan.method], number=number, x=self.problem.x0(), shapes=self.problem.shapes,
             weights=self.problem.weights, participation=self.scenario.train.participation,
             optimizer=method.optimizer, optimizer_args=method.optimizer_args, source=self.source, run=run,
             account=self.scenario.evaluate.traffic != "off", late=self.scenario.train.late,
+            limits=Limits(**self.scenario.guard.model_dump()), aggregate=_aggregate(self.scenario, number),
         )  # fmt: skip
-        if self.scenario.chaos is not None and strategy.server.remembers:
+        helped = remember or self.alone or self.scenario.chaos is not None
+        evicting = self.scenario.guard.action == "evict" and strategy.rows is None
+        if (helped or evicting) and strategy.server.remembers:
             origins = [strategy.ledger.points[i] for i in range(strategy.clients)]
             strategy.history = Kept(strategy.adder.forms, strategy.dim, plan.dtype, origins)
         return strategy
@@ -135,8 +149,20 @@ def prepare(scenario: Scenario, *, alone: bool = False) -> Setup:
     if dataset is not None:  # the problem has its own copy, client after client
         nothing = np.empty((0, *dataset.shape), dtype=np.float32)
         dataset = replace(dataset, features=nothing, test_features=nothing)
-    setup = Setup(scenario, problem, plans, agreed(_shared_text(scenario)), dataset, counts)
-    return _settled(setup, measure=not alone and here == where)
+    setup = Setup(scenario, problem, plans, agreed(_shared_text(scenario)), dataset, counts, alone=alone)
+    return _under_attack(_settled(setup, measure=not alone and here == where))
+
+
+def _under_attack(setup: Setup) -> Setup:
+    """Some of whose clients do what [attack] says."""
+    attack, dataset = setup.scenario.attack, setup.dataset
+    if attack is None:
+        return setup
+    problem = attacked(
+        setup.problem, attack.name, attack.clients, attack.share, attack.scale, attack.z, attack.from_round,
+        classes=len(dataset.classes) if dataset is not None else 0,
+    )  # fmt: skip
+    return replace(setup, problem=problem)
 
 
 def _settled(setup: Setup, measure: bool) -> Setup:
@@ -149,10 +175,11 @@ def _settled(setup: Setup, measure: bool) -> Setup:
 
 
 def _shared_text(scenario: Scenario) -> str:
-    """What server and clients must agree on: all but where each keeps its data and how it computes."""
+    """What server and clients must agree on: all but where each keeps its data, how it computes, and what is kept."""
     data = scenario.data.model_copy(update={"path": None, "test_path": None})
     model = scenario.model.model_copy(update={"per_client": None})
-    return to_toml(scenario.model_copy(update={"data": data, "model": model, "engine": Engine(), "chaos": None}))
+    free = {"data": data, "model": model, "engine": Engine(), "cuts": Cuts(), "durability": "memory", "chaos": None}
+    return to_toml(scenario.model_copy(update=free))
 
 
 def device(scenario: Scenario) -> str:
@@ -189,6 +216,7 @@ def _plan(scenario: Scenario, number: int, method: Method, problem: Problem) -> 
         Descent(torch.zeros(problem.dim), problem.shapes, method.optimizer, method.optimizer_args, 1.0)
     except InputError as error:
         raise InputError(f"method[{number}].{error.field}", error.value, error.advice) from error
+    _aggregate(scenario, number)
     return Plan(
         label=method.label, method=method.name, eta=_schedule(method.eta), gamma=_schedule(method.gamma),
         compressor=levels[0], start=scenario.train.start, seed=scenario.seed, dtype=DTYPES[scenario.train.dtype],
@@ -196,6 +224,22 @@ def _plan(scenario: Scenario, number: int, method: Method, problem: Problem) -> 
         shadows=tuple(_shadow(scenario, i, word, problem) for i, word in enumerate(scenario.shadow)),
         layers=layers_of(problem.shapes) if method.layer_aware else (),
     )  # fmt: skip
+
+
+def _aggregate(scenario: Scenario, number: int) -> Aggregate | None:
+    """What makes g of the clients' g_i; None for their sum. Raises: InputError."""
+    method, field = scenario.method[number], f"method[{number}]"
+    if method.aggregate == "mean" and method.mixing is None:
+        return None
+    try:
+        found = aggregate_of(method.aggregate, method.mixing, scenario.seed)
+    except InputError as error:
+        raise InputError(f"{field}.{error.field}", error.value, error.advice) from error
+    if not SERVERS[METHODS[method.name].server].remembers:
+        knowing = ", ".join(name for name, half in METHODS.items() if SERVERS[half.server].remembers)
+        advice = f"needs a method whose server knows every client's g_i: {knowing}; the increments of others are sparse"
+        raise InputError(f"{field}.aggregate", method.aggregate, advice)
+    return found
 
 
 def _named(scenario: Scenario, word: str, field: str, problem: Problem) -> Compressor:

@@ -9,7 +9,7 @@ from fl_ef21 import flower_traffic
 from fl_ef21.traffic import LAYERS
 from fl_ef21.types import Compressor
 from scenarios.setup import Setup
-from scenarios.training import Outcome
+from scenarios.tally import Outcome
 
 
 def summarise(
@@ -95,6 +95,8 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
         "best_test_accuracy": max(accuracies, default=None),
         "rejected": tally.rejected,
         "rejected_reasons": tally.reasons,
+        "quarantined": tally.quarantined,
+        "evicted": tally.evicted,
         "invariant_error": max(errors, default=None),
         "wall_seconds": round(tally.seconds, 3),
         "traffic": _traffic(outcome) if tally.traffic else None,

@@ -1,129 +1,164 @@
-"""Training of one method on any Grid: rounds, evaluations, stop rules."""
+"""Training of one method on any Grid: rounds, evaluations, stop rules. It can begin at any round."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
 from flwr.serverapp import Grid
+from torch import Tensor
 
+from fl_ef21.failpoints import failpoint
 from fl_ef21.flower_traffic import Cost
-from fl_ef21.traffic import LAYERS, PerClient, Traffic
+from fl_ef21.traffic import PerClient, Traffic
 from scenarios.interrupt import Interrupt
+from scenarios.rules import cheap_rule, measured_rule
 from scenarios.setup import Setup
+from scenarios.tally import TRAFFIC, Keep, Outcome, Row, Tally
 from strategies.flower import CompressedStrategy
-from strategies.rounds import Round, Silence
-
-Row = dict[str, Any]
-TRAFFIC = tuple(f"{way}_{layer}" for way in ("uplink", "downlink") for layer in LAYERS if layer != "payload_bytes")
-
-
-@dataclass
-class Tally:
-    """Cumulative figures of one method while it runs."""
-
-    round: int = 0
-    uplink_bytes: int = 0
-    downlink_bytes: int = 0
-    answers: int = 0
-    rejected: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-    traffic: dict[str, int] = field(default_factory=dict)
-
-    def add(self, done: Round, seconds: float) -> None:
-        self.round = done.number
-        self.uplink_bytes += done.uplink_bytes
-        self.downlink_bytes += done.downlink_bytes
-        self.answers += done.participants
-        self.rejected += sum(done.refused.values())
-        for reason, count in done.refused.items():
-            self.reasons[reason] = self.reasons.get(reason, 0) + count
-        self.seconds += seconds
-        for name, total in ({} if done.traffic is None else done.traffic.totals()).items():
-            self.traffic[name] = self.traffic.get(name, 0) + total
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a method ended: finished, stopped (by a rule), diverged, interrupted or failed.
-
-    `asides` are wire bytes of all that is no round.
-    """
-
-    status: str
-    reason: str
-    tally: Tally
-    rows: list[Row]
-    asides: Cost = field(default_factory=lambda: Cost(0, 0))
-
-
-@dataclass(frozen=True)
-class Keep:
-    """Where figures go as they are measured: evaluated rows, rows about shadow compressors, what a round cost."""
-
-    row: Callable[[Row], None]
-    shadow: Callable[[Row], None]
-    traffic: Callable[[Traffic], None]
+from strategies.rounds import Commit, Round, Silence
 
 
 class Training:
-    """One method of a scenario from its first to its last round."""
+    """One method of a scenario from its first to its last round, or from where it was left.
 
-    def __init__(self, setup: Setup, number: int, run: bytes) -> None:
-        self.setup, self.label = setup, setup.plans[number].label
+    Attributes:
+      tally, rows, clients: what it has measured so far; clients: what each has cost.
+    """
+
+    def __init__(self, setup: Setup, number: int, run: bytes, term: int = 1) -> None:
+        self.setup, self.number, self.label = setup, number, setup.plans[number].label
         self.strategy: CompressedStrategy = setup.strategy(number, run)
+        self.strategy.ledger.term = term
         self.tally, self.rows = Tally(), list[Row]()
         self.clients = PerClient(setup.problem.clients)
+        self._asides: Cost | None = None
+        self._new_rows, self._new_shadows = list[Row](), list[Row]()  # since the last commit
 
-    def run(self, grid: Grid, interrupt: Interrupt, keep: Keep, tell: Callable[[Tally, Row], None]) -> Outcome:
-        """Train to the end; `tell` is called after every round."""
-        outcome = self._rounds(grid, interrupt, keep, tell)
+    # To go on later -------------------------------------------------------------------------------
+
+    def image(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What this holds besides the strategy and the rows, between two rounds."""
+        columns = {name: torch.from_numpy(column) for name, column in self.clients.columns.items()}
+        asides = self.strategy.account.asides
+        return columns, {"tally": self.tally.note(), "asides": [int(asides.up), int(asides.down)]}
+
+    def restore(self, tensors: Mapping[str, Tensor], note: Mapping[str, Any], rows: Sequence[Row]) -> None:
+        """Be as `image` said, with the rows until then. The strategy is restored by itself."""
+        self.tally, self.rows = Tally(**note["tally"]), list(rows)
+        for name, column in self.clients.columns.items():
+            column[:] = tensors[name].numpy()
+        self._asides = Cost(*note["asides"])
+
+    def redo(self, commit: Commit, note: Mapping[str, Any]) -> Traffic | None:
+        """One more round, which clients have done already, and what it cost.
+
+        Raises: Refused("digest") where it gives something else.
+        """
+        self.strategy.redo(commit)
+        self.tally, self._asides = Tally(**note["tally"]), Cost(*note["asides"])
+        self.rows += note["rows"]
+        spent = Traffic.unpack(note["traffic"]) if note.get("traffic") else None
+        if spent is not None:
+            self.clients.add(spent)
+        return spent
+
+    # Rounds ---------------------------------------------------------------------------------------
+
+    def run(self, grid: Grid, interrupt: Interrupt, keep: Keep) -> Outcome:
+        """Train to the end, or until somebody interrupts; clients forget what is over."""
+        self.strategy.nodes.enrol(grid)
+        if self._asides is not None:
+            if self.strategy.history is not None:
+                self.strategy.audit(grid)  # who lost its state says so, and is repaired as it is asked to train
+            self.strategy.account.asides = self._asides  # those clients had enrolled before
+        try:
+            outcome = self._begin(grid, keep) or self._rounds(grid, interrupt, keep)
+        except Exception:
+            self._farewell(grid, keep.lasting)
+            raise
+        self._farewell(grid, not outcome.over and (keep.lasting or outcome.status == "interrupted"))
         return replace(outcome, asides=self.strategy.account.asides)
 
-    def _rounds(self, grid: Grid, interrupt: Interrupt, keep: Keep, tell: Callable[[Tally, Row], None]) -> Outcome:
+    def _farewell(self, grid: Grid, to_be_continued: bool) -> None:
+        if not to_be_continued:
+            self.strategy.retire(grid)
+
+    def _begin(self, grid: Grid, keep: Keep) -> Outcome | None:
+        if self.tally.round == 0 and not self.rows:
+            if reason := self._evaluate(grid, 0):
+                return self._outcome("diverged", reason)
+            keep.row(self.rows[-1])
+        self._look(grid, self.tally.round + 1, keep)
+        return None
+
+    def _rounds(self, grid: Grid, interrupt: Interrupt, keep: Keep) -> Outcome:
         scenario = self.setup.scenario
-        self.strategy.nodes.enrol(grid)
-        if reason := self._evaluate(grid, 0, keep.row):
-            return self._outcome("diverged", reason)
-        self._look(grid, 1, keep.shadow)
         began = time.perf_counter()
         try:
-            for done in self.strategy.rounds(grid, scenario.rounds, scenario.train.timeout):
-                self.tally.add(done, time.perf_counter() - began)
-                if done.traffic is not None:
-                    self.clients.add(done.traffic)
-                    keep.traffic(done.traffic)
+            for done in self.strategy.rounds(grid, scenario.rounds, scenario.train.timeout, self.tally.round):
+                failpoint("training.round")
+                self._count(done, time.perf_counter() - began, keep)
                 last = done.number == scenario.rounds
-                stop = self._cheap_rule()
-                if last or stop or interrupt.asked or done.number % scenario.evaluate.every == 0:
-                    if reason := self._evaluate(grid, done.participants, keep.row):
-                        return self._outcome("diverged", reason)
-                    stop = stop or self._measured_rule()
-                tell(self.tally, self.rows[-1])
+                stop, before = cheap_rule(scenario.stop, self.tally), len(self.rows)
+                due, diverged = last or bool(stop) or done.number % scenario.evaluate.every == 0, ""
+                if due:
+                    diverged = self._evaluate(grid, done.participants)
+                    stop = stop or ("" if diverged else measured_rule(scenario.stop, self.rows[-1]))
+                if done.participants:
+                    self._commit(keep)
+                for row in self.rows[before:]:
+                    keep.row(row)
+                if diverged:
+                    return self._outcome("diverged", diverged)
+                keep.tell(self.rows[-1])
                 if stop:
                     return self._outcome("stopped", stop)
                 if interrupt.asked and not last:
-                    if self.rows[-1]["round"] < done.number:
-                        self._evaluate(grid, done.participants, keep.row)
-                    return self._outcome("interrupted", f"stopped by the user after round {done.number}")
-                self._look(grid, done.number + 1, keep.shadow)
+                    return self._leave(grid, done, keep)
+                if not last and done.participants:
+                    self._spend(keep.cut, False)
+                self._look(grid, done.number + 1, keep)
                 began = time.perf_counter()
         except Silence as silence:
             gone = set(self.tally.reasons) <= {"gradient", "value", "values"} and bool(self.tally.reasons)
             return self._outcome("diverged" if gone and self.tally.round > 1 else "failed", str(silence))
-        finally:
-            self.strategy.retire(grid)
         return self._outcome("finished", "")
+
+    def _count(self, done: Round, seconds: float, keep: Keep) -> None:
+        self.tally.add(done, seconds)
+        if done.traffic is not None:
+            self.clients.add(done.traffic)
+            keep.traffic(done.traffic)
+
+    def _commit(self, keep: Keep) -> None:
+        rows, self._new_rows = self._new_rows, []
+        shadows, self._new_shadows = self._new_shadows, []
+        self._spend(keep.commit, rows, shadows)
+
+    def _spend(self, what: Any, *given: Any) -> None:
+        """Seconds that lasting costs are seconds of the run."""
+        began = time.perf_counter()
+        what(*given)
+        self.tally.seconds += time.perf_counter() - began
+
+    def _leave(self, grid: Grid, done: Round, keep: Keep) -> Outcome:
+        """A last cut, then a row for the report, of which who goes on knows nothing: undisturbed, there is none."""
+        if done.participants:
+            keep.cut(True)
+        if self.rows[-1]["round"] < done.number and not self._evaluate(grid, done.participants):
+            keep.row(self.rows[-1])
+        return self._outcome("interrupted", f"stopped by the user after round {done.number}")
 
     def _outcome(self, status: str, reason: str) -> Outcome:
         return Outcome(status, reason, self.tally, self.rows)
 
-    def _evaluate(self, grid: Grid, participants: int, keep: Callable[[Row], None]) -> str:
-        """Measure f at the model and keep a row; what is wrong, if the model is no longer finite."""
+    def _evaluate(self, grid: Grid, participants: int) -> str:
+        """Measure f at the model and add a row; what is wrong, if the model is no longer finite."""
         x, problem, tally = self.strategy.descent.x, self.setup.problem, self.tally
         loss, gradient = problem.objective(x)
         norm = float(gradient.square().sum())
@@ -138,31 +173,16 @@ class Training:
             **{name: tally.traffic.get(name, None if tally.round else 0) for name in TRAFFIC},
         }  # fmt: skip
         self.rows.append(row)
-        keep(row)
+        self._new_rows.append(row)
         return ""
 
-    def _look(self, grid: Grid, round: int, keep: Callable[[Row], None]) -> None:
+    def _look(self, grid: Grid, round: int, keep: Keep) -> None:
         """Ask what shadow compressors would send in the round that comes, if it is one that will be evaluated."""
         scenario, strategy = self.setup.scenario, self.strategy
         due = round % scenario.evaluate.every == 0 or round == scenario.rounds
         if not strategy.plan.shadows or not due or round > scenario.rounds or strategy.begins(round):
             return
         for seen in strategy.shadow(grid, round):
-            keep({"method": self.label, "round": round, "shadow": seen.word} | seen.figures())
-
-    def _cheap_rule(self) -> str:
-        rule = self.setup.scenario.stop
-        if rule.uplink_bytes is not None and self.tally.uplink_bytes >= rule.uplink_bytes:
-            return f"uplink_bytes reached {self.tally.uplink_bytes}"
-        if rule.wall_seconds is not None and self.tally.seconds >= rule.wall_seconds:
-            return f"wall_seconds reached {self.tally.seconds:.1f}"
-        return ""
-
-    def _measured_rule(self) -> str:
-        rule, row = self.setup.scenario.stop, self.rows[-1]
-        accuracy = row["test_accuracy"]
-        if rule.target_accuracy is not None and accuracy is not None and accuracy >= rule.target_accuracy:
-            return f"target_accuracy reached {accuracy:.4f}"
-        if rule.grad_norm_sq is not None and row["grad_norm_sq"] <= rule.grad_norm_sq:
-            return f"grad_norm_sq reached {row['grad_norm_sq']:.3g}"
-        return ""
+            row = {"method": self.label, "round": round, "shadow": seen.word} | seen.figures()
+            self._new_shadows.append(row)
+            keep.shadow(row)

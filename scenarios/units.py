@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 NONE = "–"
@@ -77,6 +78,12 @@ def seconds(value: Any) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
+
+
+def names(ids: Sequence[int]) -> str:
+    """Up to ten of them, and how many more."""
+    more = [f"{len(ids) - 10:,} more"] * (len(ids) > 10)
+    return ", ".join([*map(str, ids[:10]), *more])
 
 
 def ratio(above: Any, below: Any) -> float | None:

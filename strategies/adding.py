@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,16 @@ import torch
 from torch import Tensor
 
 from fl_ef21 import wire
+from fl_ef21.blocks import Array
 from fl_ef21.errors import Refused
 from fl_ef21.plan import Plan
 from fl_ef21.replay import Forms
 from fl_ef21.types import ClientHalf
 from strategies.flower_account import Account, Measured
+from strategies.guard import Verdict
 from strategies.rounds import Heard, groups
+
+Judge = Callable[[Heard, Array], Verdict]  # on messages and their norms
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,16 @@ class Added:
       used: the messages in it.
       refused: why others are not, by place among those heard.
       measured: bits of each message heard.
+      norms: |c_i| of each message heard, 0 of what could not be read.
+      verdict: on those that could, where they were judged.
     """
 
     c: Tensor
     used: Heard
     refused: dict[int, Refused]
     measured: Measured
+    norms: Array
+    verdict: Verdict | None = None
 
 
 class Adder:
@@ -50,6 +59,7 @@ class Adder:
     def add(self, heard: Heard, scale: float) -> Added:
         """`scale` multiplies every weight."""
         total, measured = torch.zeros(self.dim, dtype=torch.float64), np.zeros((2, len(heard)))
+        norms = np.zeros(len(heard))
         used, refused = np.ones(len(heard), bool), dict[int, Refused]()
         starting = heard.version == 0 if self.forms.begins else np.zeros(len(heard), bool)
         for first in (True, False):
@@ -57,10 +67,24 @@ class Adder:
             for part in groups(np.flatnonzero(starting == first), spec.most):
                 weights = self.weights[torch.from_numpy(heard.clients[part])] * scale
                 payloads = [heard.payloads[at] for at in part.tolist()]
-                c, bad = wire.total(payloads, spec, weights)
+                length = np.zeros(len(part))
+                c, bad = wire.total(payloads, spec, weights, length)
                 total += c
+                norms[part] = length
                 used[part[list(bad)]] = False
                 refused |= {int(part[at]): why for at, why in bad.items()}
                 compressors = [] if first else self.plan.each(heard.clients[part])
                 measured[:, part] = self.account.up(payloads, spec, compressors)
-        return Added(total, heard[np.flatnonzero(used)], refused, measured)
+        return Added(total, heard[np.flatnonzero(used)], refused, measured, norms)
+
+    def judged(self, heard: Heard, scale: float, judge: Judge) -> Added:
+        """As `add`. A round in which somebody is judged to go too far is added again without."""
+        added = self.add(heard, scale)
+        fine = np.arange(len(heard))
+        fine = np.setdiff1d(fine, list(added.refused)) if added.refused else fine
+        verdict = judge(heard[fine] if added.refused else heard, added.norms[fine])
+        if not verdict.refused:
+            return replace(added, verdict=verdict)
+        far = {int(fine[at]): why for at, why in verdict.refused.items()}
+        again = self.add(heard[np.setdiff1d(fine, list(far))], scale)
+        return replace(added, c=again.c, used=again.used, refused=added.refused | far, verdict=verdict)

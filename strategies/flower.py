@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from fl_ef21.repair import Repair
 from fl_ef21.shadow import Seen
 from fl_ef21.threads import computing_with
 from fl_ef21.types import ClientHalf
-from strategies import SERVERS, flower_questions, images
+from strategies import SERVERS, conduct, flower_questions, images, population
 from strategies.adding import Adder
 from strategies.descent import Descent, Shapes
 from strategies.downlink import bases, downlink_of
@@ -32,9 +33,12 @@ from strategies.flower_account import Account
 from strategies.flower_exchange import exchange
 from strategies.flower_nodes import Nodes
 from strategies.flower_post import Carried, Letters
+from strategies.guard import LIMITS, Guard, Limits
 from strategies.history import History
 from strategies.ledger import Ledger
 from strategies.members import Members
+from strategies.robust_named import Aggregate
+from strategies.robust_rows import Rows
 from strategies.rounds import Commit, Round, Silence, round_half_up
 
 log = logging.getLogger("fl_ef21")
@@ -50,6 +54,8 @@ class CompressedStrategy(Strategy):
       late: what becomes of a reply that comes after its round: "discard", or "apply" if its client was not asked again.
       history: what clients that lost something are repaired from; None where nobody can.
       members: who belongs to the population, and the weights.
+      guard: limits, strikes, and who is in quarantine.
+      rows: every client's g_i, where g is a robust aggregate of them instead of their sum.
       account: whether rounds say what they cost in layers.
       last: what the last round did.
     """
@@ -57,7 +63,8 @@ class CompressedStrategy(Strategy):
     def __init__(
         self, plan: Plan, half: type[ClientHalf[Any]], *, number: int, x: Tensor, shapes: Shapes, weights: Tensor,
         participation: float, optimizer: str, optimizer_args: Mapping[str, Any], source: bytes, run: bytes,
-        account: bool = True, late: Literal["discard", "apply"] = "discard",
+        account: bool = True, late: Literal["discard", "apply"] = "discard", limits: Limits = LIMITS,
+        aggregate: Aggregate | None = None,
     ) -> None:  # fmt: skip
         self.plan, self.half, self.participation, self.late = plan, half, participation, late
         self.clients, self.dim, self.members = len(weights), len(x), Members(weights)
@@ -69,6 +76,10 @@ class CompressedStrategy(Strategy):
         self.account = Account(plan, self.dim, account)
         self.adder = Adder(plan, half, weights, self.dim, self.account)
         self.nodes = Nodes(self.ledger, self.clients, self.account)
+        self.guard = Guard(limits, self.clients)
+        self.rows = (
+            None if aggregate is None else Rows(aggregate, torch.zeros(self.clients, self.dim, dtype=plan.dtype))
+        )
         self.history: History | None = None
         self.last = Round(0, 0, 0, {}, "", 0, 0)
         whole = records.model_bytes(records.pack_model(self.descent.x))
@@ -130,6 +141,7 @@ class CompressedStrategy(Strategy):
         """Who is asked: everybody for first gradients at x0, else a sample that depends on (seed, round)."""
         there = self.members.ids()
         there = there[~np.isin(there, list(self._leaving))] if self._leaving else there
+        there = there[~self.guard.out[there]]
         if self.begins(round):
             return there
         m = max(1, round_half_up(self.participation * len(there)))
@@ -144,15 +156,20 @@ class CompressedStrategy(Strategy):
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord, MetricRecord]:
         """Refuse what cannot be used, add the rest into g in client order, step the model."""
         replies = list(replies)
-        left, joined = self._change()  # before the replies are read: who says goodbye in one leaves with the next round
+        left, joined = population.change(
+            self
+        )  # before the replies are read: who says goodbye in one leaves with the next round
         letters = self.open(replies)
         heard, on_time = letters.heard, letters.rounds == server_round
         scale = 1.0 if self.server.remembers else len(self.members.ids()) / max(1, len(self._sent))
         with computing_with(1):
-            added = self.adder.add(heard, scale)
+            added = self.adder.judged(heard, scale, partial(conduct.judge, self))
         refused = letters.refused + list(added.refused.values())
         self.downlink.confirm(heard.clients[on_time])
         self._make_real(server_round, added.c, added.used.clients, added.used.payloads)
+        if added.verdict is not None:
+            self.guard.commit(added.verdict)
+        out, gone = conduct.strike(self, heard.clients[sorted(added.refused)].tolist())
         self._changed = (left, joined, added.used.clients, added.used.payloads)
         up, down = sum(len(payload) for payload in heard.payloads), self._sent.total
         reasons, first = Counter(one.reason for one in refused), str(refused[0]) if refused else ""
@@ -160,7 +177,7 @@ class CompressedStrategy(Strategy):
         spent = self.account.round(server_round, self._down, punctual, measured, replies, self.nodes.of)
         late, used = len(heard) - len(punctual), len(added.used)
         self.last = Round(
-            server_round, len(self._sent), used, dict(reasons), first, up, down, late, self._repaired, spent
+            server_round, len(self._sent), used, dict(reasons), first, up, down, late, self._repaired, out, gone, spent
         )
         metrics = MetricRecord({"participants": used, "refused": len(refused), "uplink-bytes": up})
         return records.pack_model(self.descent.x), metrics
@@ -183,9 +200,14 @@ class CompressedStrategy(Strategy):
         """The sum c (d,) of these messages is in g, the model makes its step, the ledger follows."""
         if not len(clients):
             return
-        self.server = self.plan.half(SERVERS[self.half.server], round)
-        self.state = self.server.step(self.state, c)
-        share = self.members.share
+        if self.rows is None:
+            self.server = self.plan.half(SERVERS[self.half.server], round)
+            self.state = self.server.step(self.state, c)
+        else:
+            self.rows.take(clients, self.ledger.points.version[clients], payloads, self.adder.forms)
+            with computing_with(1):
+                self.state = replace(self.state, g=self.rows.value(self.members.now, round))
+        share = 1 if self.rows is not None else self.members.share
         g = self.state.g if share == 1 else self.state.g / share
         self.downlink.advance(self.descent.step(g, self.plan.gamma(round)), round)
         self.ledger.commit(clients, payloads)
@@ -196,19 +218,14 @@ class CompressedStrategy(Strategy):
 
     def repairs(self, clients: Array) -> dict[int, Repair]:
         """What those of these clients are sent who lack something, and can be helped."""
-        lacking = [i for i in clients.tolist() if i in self._lacking] if self._lacking else []
-        if not self.server.remembers:  # nothing of the client's is in g: it goes on from what it has
-            return {i: Repair(self.ledger.points[i]) for i in lacking}
-        if self.history is None:
-            return {}
-        return {i: self.history.repair(i, self._lacking[i]) for i in lacking}
+        return population.repairs(self, clients)
 
     def leave(self, client: int) -> None:
         """The client is asked no more; with the next round its part is taken out of g.
 
         Raises: ValueError where nobody knows its part.
         """
-        if self.server.remembers and self.history is None:
+        if self.server.remembers and self.history is None and self.rows is None:
             raise ValueError(f"client {client} cannot leave: without a history its part of g is not known")
         if self.members.there[client]:
             self._joining.discard(client)
@@ -217,24 +234,6 @@ class CompressedStrategy(Strategy):
     def join(self, client: int) -> None:
         """The client is there from the next round on, beginning with g_i = 0."""
         self._joining.add(client)
-
-    def _change(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Those who leave are out of g, those who join belong to the population from now on."""
-        left, joined = tuple(sorted(self._leaving)), tuple(sorted(self._joining - self._leaving))
-        for client in left:
-            self.members.leave(client)
-            if self.server.remembers and self.history is not None:
-                g = self.history.g(client).to(torch.float64) * self.members.weights[client]
-                self.state = replace(self.state, g=self.state.g - g)
-            origin = self.ledger.origin(client, int(self.members.epoch[client]))
-            self.ledger.begin(client, origin)
-            if self.history is not None:
-                self.history.drop(client, origin)
-            self._lacking[client] = None
-        for client in joined:
-            self.members.join(client)
-        self._leaving, self._joining = set(), set()
-        return left, joined
 
     # What it takes to go on, or to make a round again ---------------------------------------------
 

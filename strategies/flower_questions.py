@@ -28,6 +28,7 @@ def audit(strategy: CompressedStrategy, grid: Grid) -> float | None:
     if not strategy.server.remembers:
         return None
     total, now = torch.zeros(strategy.dim, dtype=torch.float64), strategy.last.number
+    apart = size = 0.0  # of single clients' g, where the server holds those
     for clients in groups(strategy.members.ids(), strategy.dim):
         messages = strategy.nodes.post.messages(Kind.AUDIT, clients, now, repairs=strategy.repairs(clients))
         heard = strategy.open(grid.send_and_receive(sendable(grid, messages), timeout=600)).heard
@@ -40,7 +41,14 @@ def audit(strategy: CompressedStrategy, grid: Grid) -> float | None:
         g, refused = wire.decode(heard.payloads, strategy.adder.forms.first)
         if refused:
             return None
-        total += g.total(strategy.members.weights[torch.from_numpy(clients)])
+        if strategy.rows is None:
+            total += g.total(strategy.members.weights[torch.from_numpy(clients)])
+        else:
+            held = strategy.rows.G[clients].to(torch.float64)
+            apart = max(apart, float((held - g.dense()).norm(dim=1).max()))
+            size = max(size, float(held.norm(dim=1).max()))
+    if strategy.rows is not None:
+        return apart / (size if size > 0 else 1.0)
     size = float(strategy.state.g.norm())
     return float((strategy.state.g - total).norm()) / (size if size > 0 else 1.0)
 

@@ -15,6 +15,7 @@ from fl_ef21.commit import HASH, Point
 from fl_ef21.errors import Refused
 from fl_ef21.flower_traffic import Cost
 from fl_ef21.threads import computing_with
+from strategies import population
 from strategies.history import Kept
 from strategies.rounds import Commit, Heard
 
@@ -73,8 +74,9 @@ def _parts(strategy: CompressedStrategy) -> dict[str, Any]:
     """In the order in which they are put back."""
     parts: dict[str, Any] = {
         "descent": strategy.descent, "ledger": strategy.ledger, "members": strategy.members,
-        "downlink": strategy.downlink,
+        "downlink": strategy.downlink, "guard": strategy.guard,
     }  # fmt: skip
+    parts |= {"rows": strategy.rows} if strategy.rows is not None else {}
     return parts | ({"history": strategy.history} if isinstance(strategy.history, Kept) else {})
 
 
@@ -85,7 +87,7 @@ def redo(strategy: CompressedStrategy, commit: Commit) -> None:
     for client in commit.joined:
         strategy.join(client)
     invited = len(strategy.invite(commit.round))
-    left, joined = strategy._change()
+    left, joined = population.change(strategy)
     version = strategy.ledger.points.version[commit.clients]
     heard = Heard(commit.clients.astype(np.int64), version, commit.payloads)
     scale = 1.0 if strategy.server.remembers else len(strategy.members.ids()) / max(1, invited)
@@ -93,7 +95,9 @@ def redo(strategy: CompressedStrategy, commit: Commit) -> None:
         added = strategy.adder.add(heard, scale)
     if added.refused:
         raise Refused("digest", f"round {commit.round}: {next(iter(added.refused.values()))}")
+    strategy.downlink.confirm(heard.clients)  # they answered from the model of that round
     strategy._make_real(commit.round, added.c, heard.clients, heard.payloads)
+    strategy.guard.follow(heard.clients, added.norms)
     strategy._changed = (left, joined, heard.clients, heard.payloads)
     strategy.last = replace(strategy.last, number=commit.round, participants=len(heard))
     if digest(strategy) != commit.digest:

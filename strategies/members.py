@@ -33,6 +33,11 @@ class Members:
         """The weights of those who are there; exactly 1 where nobody is missing."""
         return 1.0 if self.there.all() else float(self.weights[torch.from_numpy(self.there)].sum())
 
+    @property
+    def now(self) -> Tensor:
+        """(n,) float64, the weights, 0 of who is not there."""
+        return self.weights * torch.from_numpy(self.there)
+
     def ids(self) -> Array:
         """Those who are there, in order."""
         return np.flatnonzero(self.there)

@@ -21,6 +21,7 @@ class Round:
       uplink_bytes, downlink_bytes: serialised payloads of this round.
       late: replies of an earlier round that are in g.
       repaired: clients that were sent what they lacked.
+      quarantined, evicted: who is asked no more from now on, and who of these leaves.
       traffic: the same client by client and in layers, None where the strategy does not account.
     """
 
@@ -33,6 +34,8 @@ class Round:
     downlink_bytes: int
     late: int = 0
     repaired: int = 0
+    quarantined: tuple[int, ...] = ()
+    evicted: tuple[int, ...] = ()
     traffic: Traffic | None = field(default=None, compare=False)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import __main__ as command
-from benchmarks import growth, overhead, plain, resident, rival, roofline, side, table
+from benchmarks import growth, healing, overhead, plain, resident, rival, roofline, side, table
 from benchmarks.cases import BATCH, GAMMA, Case, World, names, quadratic, softmax, worlds
 from benchmarks.loop import Loop
 from benchmarks.loop import measure as measure_loop
@@ -245,3 +245,11 @@ def test_every_world_can_be_found_by_its_name_and_makes_a_scenario(quick: bool) 
         made = world.scenario()
         assert made.partition.clients == world.clients and made.method[0].gamma == GAMMA
         assert made.method[0].k == world.k and made.train.batch_size == BATCH
+
+
+@pytest.mark.nightly
+@pytest.mark.system
+def test_both_sides_of_healing_end_alike_and_a_kill_is_asked_again() -> None:
+    figures = healing.measure(healing.world(24, 9), seconds=0.0, kills=2)
+    assert figures["rounds"] == 2 * healing.TURN
+    assert all(heal["calls_again"] > 0 for heal in figures["heal"]) and len(figures["heal"]) == 2

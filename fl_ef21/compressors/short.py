@@ -5,8 +5,9 @@ from __future__ import annotations
 from inspect import signature
 from typing import Any
 
+from fl_ef21 import words
 from fl_ef21.compressors import COMPRESSORS, make
-from fl_ef21.errors import InputError, choose
+from fl_ef21.errors import choose
 from fl_ef21.types import Compressor
 
 _MODEL = ("dim", "shapes")  # filled in from the model, never written
@@ -18,33 +19,18 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
 
     Raises: InputError, whose field is "compressor" or the option.
     """
-    name, _, rest = text.partition(":")
+    name = text.partition(":")[0]
     takes = [option for option in signature(choose(COMPRESSORS, name, "compressor").from_options).parameters
              if option not in _MODEL]  # fmt: skip
-    options: dict[str, Any] = {}
-    for at, part in enumerate(filter(None, rest.split(","))):
-        key, named, word = part.rpartition("=")
-        if not named:
-            if at or not takes:
-                raise InputError("compressor", text, "must read name, name:number or name:option=value,option=value")
-            key = ("fraction" if "." in word or "e" in word else "k") if "fraction" in takes else takes[0]
-            key = key if key in takes else takes[0]
-        if key in options:
-            raise InputError(key, part, f"is given twice in {text!r}")
-        options[key] = _value(word)
-    return name, options
+
+    def nameless(word: str) -> str:
+        key = ("fraction" if "." in word or "e" in word else "k") if "fraction" in takes else takes[0]
+        return key if key in takes else takes[0]
+
+    return name, words.options("compressor", text, takes, nameless)
 
 
 def named(text: str, *, dim: int, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> Compressor:
     """The compressor that `text` names, for this model. Raises: InputError."""
     name, options = parse(text)
     return make(name, dim=dim, shapes=shapes, **options)
-
-
-def _value(word: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(word)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(word, word)

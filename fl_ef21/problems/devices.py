@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from fl_ef21.problems.attacks import Attacked
 from fl_ef21.problems.local import Local
 from fl_ef21.problems.modules import Module
 from fl_ef21.problems.quadratic import Quadratic
@@ -33,6 +34,9 @@ def on(problem: Problem, device: str | torch.device) -> Problem:
     if isinstance(problem, Local):
         inner: Any = on(problem.problem, device)
         return replace(problem, problem=inner)
+    if isinstance(problem, Attacked):
+        theirs = tuple((ids, on(some, device)) for ids, some in problem.theirs)
+        return replace(problem, problem=on(problem.problem, device), theirs=theirs)
     raise TypeError(f"{type(problem).__name__} cannot be moved to another device")
 
 

@@ -22,7 +22,7 @@ from fl_ef21.wire.forms import limit_of
 from fl_ef21.wire.frame import Layers, Spec, layers_of, stated_counts
 from fl_ef21.wire.values import FloatForm
 
-__all__ = ["Layers", "Spec", "check", "decode", "encode", "layers_of", "stated_counts", "total"]
+__all__ = ["Layers", "Spec", "check", "decode", "encode", "layers_of", "norms_of", "stated_counts", "total"]
 
 _ADDED = {torch.float32: 0, torch.bfloat16: 16}  # how far their words are shifted to be those of a float32
 
@@ -147,22 +147,36 @@ def _without(bad: Array, flat: Array, sizes: Array, kept: Array) -> Array:
     return out
 
 
-def total(payloads: Sequence[bytes], spec: Spec, weights: Tensor) -> tuple[Tensor, dict[int, Refused]]:
+def total(
+    payloads: Sequence[bytes], spec: Spec, weights: Tensor, norms: Array | None = None
+) -> tuple[Tensor, dict[int, Refused]]:
     """sum_i weights[i] c_i, (dim,) float64, added in the order of the payloads, and the rows that are refused.
 
     The same as `decode` and then `Compressed.total`; sparse floats are added as they are read, so that nothing is held
-    but the sum. weights (n,) float64.
+    but the sum. weights (n,) float64. Where norms (n,) float64 are given, |c_i| is written there, 0 of who is refused.
     """
-    form = spec.form
+    form, squares = spec.form, np.zeros(len(payloads))
     if spec.support is not Indices or not isinstance(form, FloatForm) or form.dtype not in _ADDED:
         c, refused = decode(payloads, spec)
+        if norms is not None:
+            norms[:] = norms_of(c).numpy()
         return c.total(weights), refused
     r, out = _screened(payloads, spec), np.zeros(spec.dim, np.float64)
     payload.add(
         r.data, r.first, r.stops, r.bad, r.known, r.counts, form.width, limit_of(form.dtype), _ADDED[form.dtype],
-        r.counts, spec.dim, spec.matrices(), weights.numpy(), out, r.found,
+        r.counts, spec.dim, spec.matrices(), weights.numpy(), out, squares, r.found,
     )  # fmt: skip
+    if norms is not None:
+        norms[:] = np.sqrt(squares)
     return torch.from_numpy(out), r.refusals()
+
+
+def norms_of(c: Compressed) -> Tensor:
+    """|c_i|, (n,) float64."""
+    square = c.values.real(c.counts).to(torch.float64).square()
+    if isinstance(c.support, All):
+        return square.reshape(len(c), c.dim).sum(dim=1).sqrt()
+    return torch.zeros(len(c), dtype=torch.float64).index_add_(0, c.rows(), square).sqrt()
 
 
 def check(payload: bytes, spec: Spec) -> None:

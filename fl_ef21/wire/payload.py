@@ -212,11 +212,12 @@ unpack = compiled(_unpack)
 
 def _add(
     data: Array, first: Array, stops: Array, skip: Array, known: Array, xs: Array, width: int, limit: int, shift: int,
-    counts: Array, dim: int, layers: Array, weights: Array, total: Array, found: Array,
+    counts: Array, dim: int, layers: Array, weights: Array, total: Array, squares: Array, found: Array,
 ) -> None:  # fmt: skip
     """Adds weights[i] times the floats of each payload that is not to be skipped to total (dim,) float64, in order.
 
-    For indices and floats that are the upper `32 - shift` bits of a float32; numbers from `limit` on are not finite.
+    squares (n,): |c_i|^2, 0 of what is not added. For indices and floats that are the upper `32 - shift` bits of a
+    float32; numbers from `limit` on are not finite.
     """
     most = 0
     for i in range(counts.size):
@@ -254,12 +255,15 @@ def _add(
             found[i] = VALUES
         if found[i] != FINE:
             continue
+        square = 0.0
         for begin in range(0, k, _BLOCK):
             n = min(_BLOCK, k - begin)
             for j in range(n):
                 word[j] = (x[begin + j] >> 1 | (x[begin + j] & 1) << top) << shift
             for j in range(n):
                 total[index[begin + j]] += np.float64(real[j]) * weights[i]
+                square += np.float64(real[j]) * np.float64(real[j])
+        squares[i] = square
 
 
 add = compiled(_add)

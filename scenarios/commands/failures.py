@@ -19,6 +19,7 @@ class Code(IntEnum):
     CONFIG = 3
     ENVIRONMENT = 4
     FAILED = 5
+    FULL = 6
     STOPPED = 7
 
 
@@ -50,8 +51,9 @@ def explain(error: Exception) -> tuple[Code, str]:
         return Code.ENVIRONMENT, f"{error.name} is not installed; `fl-ef21 doctor` says what is missing"
     if isinstance(error, OSError):
         return Code.ENVIRONMENT, f"{error.filename or 'the system'}: {error.strerror or error}"
-    if type(error).__name__ == "RunFailed":  # by name: its module would load torch and Flower
-        return Code.FAILED, f"the run failed: {error}"
+    name = type(error).__name__  # by name: its module would load torch and Flower
+    if name in ("RunFailed", "DiskFull"):
+        return Code.FULL if name == "DiskFull" else Code.FAILED, f"the run failed: {error}"
     return Code.FAILED, f"the run failed: {type(error).__name__}: {error} (--debug shows where)"
 
 

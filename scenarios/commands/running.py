@@ -41,9 +41,14 @@ def run(scenario: str, out: Path | None, sets: Sequence[str], runtime: str, form
             resolved, out=out, runtime=runtime, listener=listener, command=again(scenario, sets, runtime)
         )
         tell(result, out, format)
-        if result.summary["status"] == "interrupted":
-            complain(f"stopped by you; what was measured until then is in {out}")
-            raise typer.Exit(Code.STOPPED)
+        stopped(result.summary["status"], out)
+
+
+def stopped(status: str, folder: Path) -> None:
+    """Raises: typer.Exit where the run was stopped by Ctrl-C; says how to go on."""
+    if status == "interrupted":
+        complain(f"stopped by you; what was measured until then is in {folder}; go on with: fl-ef21 resume {folder}")
+        raise typer.Exit(Code.STOPPED)
 
 
 def tell(result: Result, out: Path, format: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import google_crc32c
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -113,6 +114,17 @@ def test_a_round_is_added_as_it_is_read():
         total, refused = wire.total(payloads, wire.Spec.of(c), weights)
         assert {row: r.reason for row, r in refused.items()} == {3: "crc"}
         assert torch.equal(total, c.total(weights * torch.tensor([1, 1, 1, 0, 1])))
+
+
+def test_a_sum_says_how_long_each_message_is():
+    kinds = [("indices", "floats 0"), ("indices", "floats 2"), ("indices", "levels 0"), ("seeded", "floats 1")]
+    for support, values in [*kinds, ("all", "floats 2"), ("all", "signs 1")]:
+        counts = [3000] * 3 if support == "all" else [700] * 3 if support == "seeded" else [700, 0, 3000]
+        c, norms = message(support, values, 3000, counts), np.full(3, -1.0)
+        payloads = wire.encode(c)
+        payloads[2] = payloads[2][:-1] + bytes([payloads[2][-1] ^ 1])
+        wire.total(payloads, wire.Spec.of(c), torch.ones(3, dtype=torch.float64), norms)
+        assert np.allclose(norms, c.dense().double().norm(dim=1) * torch.tensor([1, 1, 0]), rtol=1e-12)
 
 
 def test_a_sum_refuses_what_a_decoder_refuses():

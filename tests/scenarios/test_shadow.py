@@ -69,9 +69,9 @@ def test_shadows_see_bitwise_the_vectors_that_the_compressor_is_given(monkeypatc
     seen: dict[str, list[bytes]] = {"shadow": [], "train": []}
     kind, follow, compress = ["train"], program.Program._follow, Plan.compress
 
-    def following(self: Any, x: Any, told: Any, asked: Any, answers: Any) -> None:
+    def following(self: Any, x: Any, told: Any, repairs: Any, asked: Any, answers: Any) -> None:
         kind[0] = "shadow" if asked.kind == Kind.SHADOW else "train"
-        follow(self, x, told, asked, answers)
+        follow(self, x, told, repairs, asked, answers)
 
     def compressing(self: Plan, u: Any, keys: Any, clients: Any) -> Compressed:
         seen[kind[0]].append(u.numpy().tobytes())

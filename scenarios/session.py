@@ -1,0 +1,186 @@
+"""The methods of one run, one after another on one Grid; those that an earlier start ended are not repeated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+from flwr.serverapp import Grid
+
+from fl_ef21.engine import RayGrid
+from fl_ef21.failpoints import failpoint
+from fl_ef21.traffic import Traffic
+from scenarios import changes, chaos
+from scenarios.folder import alone
+from scenarios.interrupt import Interrupt
+from scenarios.lasting import JOURNAL, Lasting, images, restore
+from scenarios.left import Left, rows_of
+from scenarios.loading import to_toml
+from scenarios.progress import Listener, Plan, Progress
+from scenarios.recorder import Recorder, environment
+from scenarios.run_file import RunFile
+from scenarios.setup import Setup
+from scenarios.tally import Outcome, Row
+from scenarios.traffic_file import TrafficFile
+from scenarios.training import Training
+from strategies.journal import Journal
+from strategies.rounds import Silence
+
+
+class Session:
+    """One start of a run.
+
+    Attributes:
+      run: what is known of the run; its `starts` are empty where this is the first.
+      memory: what the run needs of it, None on Flower's runtimes.
+      faults: how many were done on purpose, by word.
+      recorder: writes the run folder `out`; None until there is a Grid to train on, so that what cannot start
+        leaves nothing behind.
+    """
+
+    def __init__(self, setup: Setup, run: RunFile, listener: Listener) -> None:
+        self.setup, self.run, self.out, self.listener = setup, run, run.folder, listener
+        self.first = not run.starts
+        self.recorder: Recorder | None = None
+        self.outcomes: list[tuple[str, Outcome]] = []
+        self.memory: dict[str, Any] | None = None
+        self.faults: dict[str, int] | None = None
+        self.interrupt = Interrupt()
+        self.began = time.perf_counter()
+
+    def train(self, grid: Grid) -> None:
+        """All methods; stops early at Ctrl-C or where no client can be used."""
+        labels, disturbed = [plan.label for plan in self.setup.plans], chaos.disturbed(self.setup, grid)
+        with ExitStack() as stack:
+            lasting, left = self._open(stack)
+            self.outcomes = [(labels[i], outcome) for i, outcome in enumerate(left.outcomes)] if left else []
+            done = len(self.outcomes)
+            scenario = self.setup.scenario
+            at = max(0, left.until) if left else 0
+            self.listener.start(Plan(scenario.name, labels, scenario.rounds, scenario.partition.clients, done, at))
+            self._clock = (time.perf_counter(), done * scenario.rounds + at)
+            for number in range(done, len(labels)):
+                training = Training(self.setup, number, self.run.nonce, lasting.term)
+                if left is not None and number == done:
+                    self._go_on(training, grid, left, lasting)
+                chaos.follow(disturbed, training.strategy)
+                over = self._method(training, disturbed, Kept(self, training, grid, lasting), lasting)
+                self.faults = chaos.told(disturbed)
+                if not over:
+                    return
+
+    def drop(self) -> None:
+        """Stop writing, at once."""
+        self.listener.end()
+        if self.recorder is not None:
+            self.recorder.drop()
+
+    def _open(self, stack: ExitStack) -> tuple[Lasting, Left | None]:
+        scenario = self.setup.scenario
+        if self.first:
+            self.out.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(alone(self.out))
+        journal, before = None, self.run.starts[-1]["environment"] if not self.first else {}
+        traffic = TrafficFile(self.out, detail=scenario.evaluate.traffic == "clients")
+        text = to_toml(self.setup.resolved)
+        if self.first:
+            self.recorder = Recorder(self.out, text, traffic)
+        if scenario.durability == "disk":
+            path = self.out / JOURNAL
+            journal = Journal.open(path, self.run.nonce, create=not path.exists())
+            stack.callback(journal.close)
+        term = self.run.term + 1
+        lasting = Lasting(self.out, self.run.nonce, scenario.cuts, journal, self.listener.message, term)
+        left, after = None, "nothing"
+        if not self.first:
+            left = Left.of(self.run, scenario, lasting, redo=self.run.runtime == "flower")
+            traffic.keep(left.number, -1 if left.cut is None else left.cut.about["round"])
+            self.recorder = Recorder(self.out, text, traffic, left.past)
+            after = self._told(left)
+            self.listener.message(f"going on after {after}")
+        here = environment()
+        for change in changes.of_versions(before, here) if before else ():
+            self.listener.message(f"{change} since the run was stopped: the last digits may differ")
+        self.run = self.run.started(after, here)
+        return lasting, left
+
+    def _told(self, left: Left) -> str:
+        """Where a run goes on, in words."""
+        plans = self.setup.plans
+        if left.number == len(plans):
+            return "the last round of the last method"
+        return f"round {max(0, left.until)} of {plans[left.number].label}"
+
+    def _go_on(self, training: Training, grid: Grid, left: Left, lasting: Lasting) -> None:
+        """Bring a method to where it was left."""
+        if left.cut is not None:
+            restore(training, left.cut, rows_of(left.past.rows, training.label, left.cut.about["round"]))
+            if isinstance(grid, RayGrid):
+                grid.load(images(left.cut))
+        if lasting.journal is None or left.until <= training.tally.round:
+            return
+        notes = {round: note for round, _, note in lasting.journal.rounds(training.number)}
+        for commit in lasting.journal.commits(training.number, training.tally.round, left.until):
+            spent = training.redo(commit, notes[commit.round])
+            if spent is not None and self.recorder is not None:
+                self.recorder.traffic.round(training.number, training.label, spent)
+
+    def _method(self, training: Training, grid: Grid, keep: Kept, lasting: Lasting) -> bool:
+        """Train one; whether the next may follow."""
+        assert self.recorder is not None
+        try:
+            outcome = training.run(grid, self.interrupt, keep)
+        except Silence as silence:  # the clients never enrolled
+            outcome = Outcome("failed", str(silence), training.tally, training.rows)
+        self.outcomes.append((training.label, outcome))
+        if self.setup.scenario.evaluate.traffic != "off":
+            self.recorder.traffic.method(training.number, training.label, training.clients)
+        if outcome.over:
+            self.recorder.settle()
+            if lasting.journal is not None:
+                lasting.journal.finish(training.number, outcome.note())
+            failpoint("run.between_methods")
+            self.run = self.run.ended(training.number, outcome.note())
+        return outcome.over and not self.interrupt.asked
+
+    def tell(self, training: Training, row: Row) -> None:
+        """Show how far the run is."""
+        scenario, tally, number = self.setup.scenario, training.tally, training.number
+        total, (began, before) = scenario.rounds * len(self.setup.plans), self._clock
+        done = number * scenario.rounds + tally.round
+        pace = (time.perf_counter() - began) / max(1, done - before)
+        self.listener.round(Progress(
+            method=training.label, method_number=number, round=tally.round, train_loss=row["train_loss"],
+            grad_norm_sq=row["grad_norm_sq"], test_accuracy=row["test_accuracy"],
+            uplink_bytes=tally.uplink_bytes, clients_per_second=tally.answers / max(tally.seconds, 1e-9),
+            seconds_left=pace * (total - done),
+        ))  # fmt: skip
+
+
+class Kept:
+    """Where one method's figures go: `Keep`."""
+
+    def __init__(self, session: Session, training: Training, grid: Grid, lasting: Lasting) -> None:
+        assert session.recorder is not None
+        self._session, self._training, self._grid, self._to = session, training, grid, lasting
+        self._recorder = session.recorder
+        self.row, self.shadow = session.recorder.row, session.recorder.shadow
+        self.tell = partial(session.tell, training)
+        self.lasting = lasting.journal is not None or lasting.wanted.every is not None
+        self._spent: Traffic | None = None
+
+    def traffic(self, done: Traffic) -> None:
+        self._spent = done
+        self._recorder.traffic.round(self._training.number, self._training.label, done)
+
+    def commit(self, rows: Sequence[Row], shadows: Sequence[Row]) -> None:
+        note = self._training.image()[1] | {"rows": list(rows), "shadows": list(shadows)}
+        if self._session.run.runtime == "flower" and self._spent is not None:
+            note["traffic"] = self._spent.pack()  # who goes on does not run this round again
+        self._to.commit(self._training, note)
+
+    def cut(self, now: bool) -> None:
+        self._to.cut(self._training, self._grid, now, self._recorder.settle)
