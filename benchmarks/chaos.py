@@ -1,6 +1,6 @@
 """How well nothing is lost, in figures: `python -m benchmarks.chaos [--quick] [--json] [--only PART,...]`.
 
-    schedules   random faults on the real server and the real clients: how many broke something, and the worst error of g
+    schedules   random faults on the real server and clients: how many broke something, and the worst error of g
     crashes     crashes and repetitions: how many runs end bitwise as one in which nothing went wrong
     mutants     the protocol without one of its rules: the first schedule that finds it
     writes      a process killed at every system call of every write: how many leave one state or the next
@@ -168,8 +168,9 @@ def told(part: str, row: Any) -> Iterator[str]:
         for name, one in row.items():
             yield f"writes: {name}: {one['whole']} of {one['kills']} kills leave one state or the next"
     elif part == "shards":
+        digest = "the same" if row["same"] else "ANOTHER"
         yield (
-            f"shards: {row['kills']} kills in {row['rounds']} rounds, {'the same' if row['same'] else 'ANOTHER'} digest, "
+            f"shards: {row['kills']} kills in {row['rounds']} rounds, {digest} digest, "
             f"{row['seconds']:.0f} s, {row['seconds_a_kill']:.1f} s a kill"
         )
     else:
@@ -179,7 +180,8 @@ def told(part: str, row: Any) -> Iterator[str]:
 def cost_text(row: Row) -> Iterator[str]:
     for name, what in (("memory_share", "with memory"), ("disk_share", "with disk")):
         verdict = "reached" if row[name] <= LIMITS[name] else "missed"
-        yield f"cost: protocol and validation are {100 * row[name]:.1f} % of a round {what}; {100 * LIMITS[name]:.0f} % {verdict}"
+        wanted = f"{100 * LIMITS[name]:.0f} % {verdict}"
+        yield f"cost: protocol and validation are {100 * row[name]:.1f} % of a round {what}; {wanted}"
     sizes = row["protocol_bytes"]
     yield (
         f"cost: a round {row['round_ms']:.0f} ms, with a journal {row['disk_ratio']:.3f} times that "

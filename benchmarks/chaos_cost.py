@@ -1,9 +1,9 @@
 """What the commit protocol and validation cost: `python -m benchmarks.chaos_cost [--quick]`.
 
-1,000 clients at d = 7,850, all of them asked, in one process with one thread. Two runs of one scenario take turns of a few
-rounds: one keeps nothing on disk, the other writes every round to its journal, in one synchronous transaction. In each
-round the seconds inside `SEAMS` are taken: the blocks of instructions and replies on both sides, settling, staging, hash
-chains, and the screening of payloads; for the run on disk also the digest and the journal.
+1,000 clients at d = 7,850, all of them asked, in one process with one thread. Two runs of one scenario take turns of a
+few rounds: one keeps nothing on disk, the other writes every round to its journal, in one synchronous transaction. In
+each round the seconds inside `seams` are taken: the blocks of instructions and replies on both sides, settling, hash
+chains, staging, and the screening of payloads; for the run on disk also the digest and the journal.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from flwr.serverapp import Grid
 
 from fl_ef21.engine.chaos import ChaosGrid
@@ -40,6 +41,7 @@ def disturbed(setup: Setup, grid: Grid) -> Grid:
 def follow(grid: Grid, strategy: CompressedStrategy) -> None:
     """This strategy's clients may come back."""
     if isinstance(grid, ChaosGrid):
+        grid.absent = lambda: np.flatnonzero(~strategy.members.there).tolist()
         grid.welcome = strategy.join
 
 

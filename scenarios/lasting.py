@@ -86,6 +86,12 @@ class Lasting:
         forms, round = strategy.adder.forms, training.tally.round
         fold(self.journal, training.number, round, before, strategy.ledger, forms, like)
 
+    def ledger_bytes(self, training: Training) -> int:
+        """What is kept of the clients' payloads: in memory, and in the journal."""
+        history = training.strategy.history
+        kept = 0 if history is None else history.nbytes
+        return kept + (0 if self.journal is None else self.journal.payload_bytes(training.number, training.tally.round))
+
     def newest(self, number: int) -> Cut | None:
         """The last good cut of a method."""
         return cut.newest(self.folder, self.identity, number)

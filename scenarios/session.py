@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from flwr.serverapp import Grid
 
-from fl_ef21.engine import RayGrid
+from fl_ef21.engine import RayGrid, ShardLost
 from fl_ef21.failpoints import failpoint
 from fl_ef21.traffic import Traffic
 from scenarios import changes, chaos
@@ -133,8 +134,9 @@ class Session:
         assert self.recorder is not None
         try:
             outcome = training.run(grid, self.interrupt, keep)
-        except Silence as silence:  # the clients never enrolled
-            outcome = Outcome("failed", str(silence), training.tally, training.rows)
+        except (Silence, ShardLost) as lost:  # the clients never enrolled, or cannot be kept alive
+            outcome = Outcome("failed", str(lost), training.tally, training.rows)
+        outcome = replace(outcome, ledger_bytes=lasting.ledger_bytes(training))
         self.outcomes.append((training.label, outcome))
         if self.setup.scenario.evaluate.traffic != "off":
             self.recorder.traffic.method(training.number, training.label, training.clients)

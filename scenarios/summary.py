@@ -95,6 +95,7 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
         "best_test_accuracy": max(accuracies, default=None),
         "rejected": tally.rejected,
         "rejected_reasons": tally.reasons,
+        "ledger_bytes": outcome.ledger_bytes,
         "quarantined": tally.quarantined,
         "evicted": tally.evicted,
         "invariant_error": max(errors, default=None),

@@ -52,7 +52,9 @@ class Tally:
 class Outcome:
     """How a method ended: finished, stopped (by a rule), diverged, interrupted or failed.
 
-    `asides` are wire bytes of all that is no round.
+    Attributes:
+      asides: wire bytes of all that is no round.
+      ledger_bytes: what is kept of clients' payloads, in memory and on disk.
     """
 
     status: str
@@ -60,6 +62,7 @@ class Outcome:
     tally: Tally
     rows: list[Row]
     asides: Cost = field(default_factory=lambda: Cost(0, 0))
+    ledger_bytes: int = 0
 
     @property
     def over(self) -> bool:
@@ -69,11 +72,13 @@ class Outcome:
     def note(self) -> dict[str, Any]:
         """All but the rows, as JSON can keep it."""
         asides = [int(self.asides.up), int(self.asides.down)]
-        return {"status": self.status, "reason": self.reason, "tally": self.tally.note(), "asides": asides}
+        told = {"status": self.status, "reason": self.reason, "tally": self.tally.note(), "asides": asides}
+        return told | {"ledger_bytes": self.ledger_bytes}
 
     @classmethod
     def of(cls, note: Mapping[str, Any], rows: list[Row]) -> Outcome:
-        return cls(note["status"], note["reason"], Tally(**note["tally"]), rows, Cost(*note["asides"]))
+        tally, asides = Tally(**note["tally"]), Cost(*note["asides"])
+        return cls(note["status"], note["reason"], tally, rows, asides, note["ledger_bytes"])
 
 
 class Keep(Protocol):

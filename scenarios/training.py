@@ -60,6 +60,7 @@ class Training:
         Raises: Refused("digest") where it gives something else.
         """
         self.strategy.redo(commit)
+        self.strategy.guard.put_out(note["tally"]["quarantined"])
         self.tally, self._asides = Tally(**note["tally"]), Cost(*note["asides"])
         self.rows += note["rows"]
         spent = Traffic.unpack(note["traffic"]) if note.get("traffic") else None

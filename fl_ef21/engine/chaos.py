@@ -42,7 +42,7 @@ class ChaosGrid(Grid):
 
     Attributes:
       done: how many faults there were of each word.
-      welcome: lets a client join that left.
+      absent, welcome: who has left, and what lets one of them join; whoever knows the members sets them.
     """
 
     def __init__(self, inner: Grid, faults: Faults, *, tile: int = 1) -> None:
@@ -54,9 +54,10 @@ class ChaosGrid(Grid):
             faults.without_devices()
         self.inner, self.faults, self.tile = inner, faults, tile
         self.done: Counter[str] = Counter()
+        self.absent: Callable[[], Sequence[int]] = lambda: ()
         self.welcome: Callable[[int], None] = lambda client: None
         self._shares = dict(faults.shares)
-        self._experiment, self._left, self._held = b"", set[int](), list[Message]()
+        self._experiment, self._held, self._leaving = b"", list[Message](), set[int]()
         self._now: _Round | None = None
 
     def set_run(self, run: Run) -> None:
@@ -125,21 +126,29 @@ class ChaosGrid(Grid):
         for word in reversed(PLAN):
             words |= dict.fromkeys(self._drawn(word, ids, number), word)
         words = {i: self._either(i, number) if word == "lose" else word for i, word in words.items()}
+        gone = set(self.absent())
+        self._leaving -= gone  # they have left by now
+        leavers = [i for i in sorted(words) if words[i] == "leave"]
+        for client in leavers[max(0, self._population() // 2 - len(gone | self._leaving)) :]:
+            del words[client]  # half of them stay
         if wiped := self._drawn("wipe", ids, number):
             assert isinstance(self.inner, RayGrid)
             self.inner.wipe(wiped)
-        if "join" in self._shares and self._left:
-            self._join(np.array(sorted(self._left)), number)
+        if "join" in self._shares:
+            self._join(np.array(sorted(gone), dtype=np.int64), number)
         kill = self._drawn("kill", ids, number)
         self._count({"wipe": len(wiped), "kill": len(kill)})
         nodes = [node_of(message) for message in sent]
         by_node = dict(zip(nodes, ids.tolist(), strict=True))
         return _Round(number, words, dict(zip(nodes, sent, strict=True)), by_node, kill)
 
+    def _population(self) -> int:
+        return len(list(self.inner.get_node_ids()))
+
     def _begin(self, experiment: bytes) -> None:
-        """Of the last method nothing is left, neither late replies nor who left it."""
+        """Of the last method nothing is left."""
         if experiment != self._experiment:
-            self._experiment, self._left, self._held = experiment, set(), []
+            self._experiment, self._held, self._leaving = experiment, [], set()
 
     def _drawn(self, word: str, ids: np.ndarray, round: int) -> list[int]:
         """Those of these clients (m,) that this fault befalls."""
@@ -158,7 +167,6 @@ class ChaosGrid(Grid):
         back = self._drawn("join", gone, round)
         for client in back:
             self.welcome(client)
-        self._left -= set(back)
         self._count({"join": len(back)})
 
     def _count(self, faults: Mapping[str, int]) -> None:
@@ -207,9 +215,9 @@ class ChaosGrid(Grid):
 
     def _changed(self, reply: Message, word: str, node: int, client: int) -> Message:
         assert self._now is not None
-        asked = self._now.asked[node] if node in self._now.asked else reply
+        asked = self._now.asked.get(node, reply)
         if word == "leave":
-            self._left.add(client)
+            self._leaving.add(client)
             return Message(records.reply(Block.answered(records.read_block(asked), Kind.BYE), b""), reply_to=asked)
         if word != "damage":
             return reply

@@ -17,6 +17,7 @@ from fl_ef21.engine.chaos import ChaosGrid
 from fl_ef21.errors import InputError
 from fl_ef21.faults import WORDS, Faults
 from fl_ef21.store import Memory
+from scenarios import chaos
 from scenarios.setup import Setup, prepare
 from strategies.flower import CompressedStrategy
 from tests.small import scenario
@@ -55,8 +56,7 @@ def trained(grid: Any, setup: Setup = SETUP, **changes: Any) -> tuple[Compressed
     """After all rounds, with the reasons for which replies were refused."""
     strategy, refused = setup.strategy(0, b"run"), Counter[str]()
     strategy.late = changes.get("late", "discard")
-    if isinstance(grid, ChaosGrid):
-        grid.welcome = strategy.join
+    chaos.follow(grid, strategy)
     for done in strategy.rounds(grid, ROUNDS, changes.get("timeout")):
         refused.update(done.refused)
     return strategy, refused
@@ -150,3 +150,11 @@ def test_replies_may_be_pulled_one_by_one() -> None:
 def test_a_grid_that_does_not_hold_the_clients_cannot_kill_them() -> None:
     with grid_of("late=1%") as grid, pytest.raises(InputError, match="only the resident engine"):
         ChaosGrid(grid, Faults.parse("kill=1%"))
+
+
+def test_half_of_the_clients_stay() -> None:
+    with grid_of("leave=40%,seed=1") as grid:
+        strategy, _ = trained(grid)
+        assert strategy.members.there.sum() == N // 2 and grid.done["leave"] == N // 2
+        error = strategy.audit(grid)
+        assert error is not None and error < 1e-6

@@ -2,8 +2,8 @@
 
 One client is enough, as clients only meet in a sum. Messages never leave the network: whatever was sent may arrive at
 any time, any number of times, or never, so that losses, repetitions and delays of any length are among the moves and
-cost nothing. Of faults there are so many: the client's disk is wiped, restored from the one backup, or cloned; the server
-dies, and another goes on from what was committed.
+cost nothing. Of faults there are so many: the client's disk is wiped, restored from the one backup, or cloned; the
+server dies, and another goes on from what was committed.
 
 What a client or a server does depends on its own state and on one message alone. So each such pair is worked out
 once with the real objects, and the search goes over values.

@@ -70,7 +70,8 @@ def no_duplicate_check(patch: pytest.MonkeyPatch) -> None:
         refused, before = dict[int, Refused](), self._open.copy()
         for at, one in enumerate(packed):
             self._open[:] = before
-            refused |= {at: why for why in accept(self, [one])[1].values()}
+            if why := accept(self, [one])[1]:
+                refused[at] = why[0]
         return blocks.parse(packed)[0], refused
 
     patch.setattr(Ledger, "accept", each)

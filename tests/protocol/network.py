@@ -155,8 +155,9 @@ class Network:
 
     def _deliver(self, deliveries: Sequence[_Delivery]) -> Iterator[Message]:
         """The replies that arrive now. What one store can answer with one model is one call, as in a shard."""
-        for how, run in groupby(deliveries, key=lambda one: one.attempt.how):
-            calls = [[one] for one in run] if how else _calls(list(run))
+        for how, some in groupby(deliveries, key=lambda one: one.attempt.how):
+            run = list(some)
+            calls = [[one] for one in run] if how else _calls(run)
             for call in calls:
                 try:
                     answers = self.devices.answer(call[0].copy, [one.packet for one in call], how)

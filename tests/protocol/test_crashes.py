@@ -1,9 +1,9 @@
 """A crash is not a loss: x, g and all chains are bitwise those of a run in which nothing went wrong.
 
-Crash-only is what leaves a client's reply to the instruction of the round in the end: its process dies before or after it
-has kept what it computed, or in the middle of a repetition, and is asked again; messages come twice, or once more in
-any later round, to their client or to another one; the server dies after sending, before or after the commit, and another
-goes on. What loses a reply, a disk or a client is none: then the round is another.
+Crash-only is what leaves a client's reply to the instruction of the round in the end: its process dies before or after
+it has kept what it computed, or in the middle of a repetition, and is asked again; messages come twice, or once more in
+any later round, to their client or to another one; the server dies after sending, before or after the commit, and
+another goes on. What loses a reply, a disk or a client is none: then the round is another.
 """
 
 from __future__ import annotations

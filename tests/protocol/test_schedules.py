@@ -57,5 +57,5 @@ def test_the_simplest_schedule_that_breaks_is_found() -> None:
 
 def test_a_broken_schedule_is_told_with_the_command_that_shows_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
     no_duplicate_check(monkeypatch)
-    with pytest.raises(AssertionError, match="python -m tests.protocol.replay --seed 0"):
+    with pytest.raises(AssertionError, match=r"python -m tests\.protocol\.replay --seed 0"):
         survive(0)
