@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scenarios.schema import Method
+    from scenarios.schema_method import Method
 
 
 def labelled(method: Method, among: Sequence[Method]) -> Method:

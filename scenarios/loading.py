@@ -13,7 +13,9 @@ from pydantic import ValidationError
 from fl_ef21.errors import nearest
 from scenarios import mistakes
 from scenarios.mistakes import Place
-from scenarios.schema import COMPRESSORS, ROUNDING, Method, Scenario
+from scenarios.schema import Scenario
+from scenarios.schema_method import Method
+from scenarios.schema_words import COMPRESSORS, ROUNDING
 
 GALLERY = Path(__file__).resolve().parent
 OPTIONS = {option for options in COMPRESSORS.values() for option in options}

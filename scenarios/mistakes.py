@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fl_ef21.errors import nearest
-from scenarios.schema import SECTIONS, Decay, Scenario
+from scenarios.schema import SECTIONS, Scenario
+from scenarios.schema_method import Decay
 
 Place = tuple[str | int, ...]  # a path of keys and positions, such as ("method", 1, "gamma")
 TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text in quotes",

@@ -1,96 +1,29 @@
-"""What a scenario file may say: the one list of sections, keys, types and defaults.
-
-Free of heavy imports, so that a typo is answered at once. Names of methods, compressors, models, data
-sources and schemes are spelled here and held equal to the registries by a test.
-"""
+"""What a scenario file may say: the one list of sections, keys, types and defaults."""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
+from pydantic import AfterValidator, Field, FiniteFloat, field_validator, model_validator
 
-from fl_ef21.errors import nearest
-from fl_ef21.faults import Faults
 from scenarios.labels import labelled
-
-# with what each takes, so that `--set method.fraction=0.05` passes by methods that have no use for it
-ROUNDING = ("values", "levels", "scale_block")
-COMPRESSORS: dict[str, tuple[str, ...]] = {
-    "identity": ROUNDING,
-    "topk": ("k", "fraction", *ROUNDING),
-    "block-topk": ("block", "k", "fraction", *ROUNDING),
-    "layer-topk": ("fraction", *ROUNDING),
-    "randk": ("k", "fraction", "scaled", *ROUNDING),
-    "hard-threshold": ("threshold", *ROUNDING),
-    "sign": (),
-    "natural": ("contractive",),
-    "qsgd": ("levels", "bucket", "contractive"),
-    "powersgd": ("rank", "iterations", "values"),
-}
-MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
-
-AGGREGATES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")
-MIXINGS = ("bucketing", "nnm")
-
-T = TypeVar("T")
-Count = Annotated[int, Field(ge=1, strict=True)]
-Positive = Annotated[FiniteFloat, Field(gt=0)]
-NotNegative = Annotated[FiniteFloat, Field(ge=0)]
-Share = Annotated[FiniteFloat, Field(gt=0, le=1)]
-Switch = Annotated[bool, Field(strict=True)]
-Text = Annotated[str, Field(strict=True, min_length=1)]
-Whole = Annotated[int, Field(strict=True)]
-Dealt = Annotated[list[T], Field(min_length=1)]  # client i takes entry i mod length
-
-
-def finite(value: T) -> T:
-    """The same, whatever is inside. Raises: ValueError where a number is not finite."""
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        finite(inner)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("numbers must be finite")
-    return value
-
-
-def unknown(name: str, known: Iterable[str], besides: str = "") -> str:
-    """Plain words for a name that is not in a list."""
-    return f"is not known; {nearest(name, list(known))}" + (f" {besides}" if besides else "")
-
-
-def compressor_word(word: str) -> str:
-    """The same, such as "topk:0.01". Raises: ValueError where what stands before the colon is no compressor."""
-    name = word.partition(":")[0]
-    if name not in COMPRESSORS:
-        raise ValueError(unknown(name, COMPRESSORS))
-    return word
-
-
-def one_of(known: Iterable[str]) -> Callable[[str | None], str | None]:
-    """A check that what stands before the colon of a word, where there is one, is known. It raises ValueError."""
-
-    def check(word: str | None) -> str | None:
-        name = (word or "").partition(":")[0]
-        if word is not None and name not in known:
-            raise ValueError(unknown(name, known))
-        return word
-
-    return check
-
-
-def chaos_words(text: str) -> str:
-    """The same, such as "kill=2%,late=5%". Raises: ValueError where it names no faults."""
-    Faults.parse(text)
-    return text
-
-
-class Section(BaseModel):
-    """Keys that are not listed are errors; a number is never made from a text."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+from scenarios.schema_method import Method, default_values
+from scenarios.schema_words import (
+    MODELS,
+    Count,
+    Dealt,
+    NotNegative,
+    Positive,
+    Section,
+    Share,
+    Switch,
+    Text,
+    chaos_words,
+    compressor_word,
+    finite,
+    unknown,
+)
 
 
 class Data(Section):
@@ -177,93 +110,6 @@ class Train(Section):
         if not several and self.local_rate is not None:
             raise ValueError(f"local_rate = {self.local_rate:g} has no meaning where local_steps is 1; remove it")
         return self
-
-
-class Decay(Section):
-    """A number that falls: value / (1 + (round - 1) / tau)^power."""
-
-    value: Positive
-    power: NotNegative = 0.5
-    tau: Positive = 1.0
-
-
-class Method(Section):
-    """One method with its hyperparameters; several are run side by side."""
-
-    name: Literal["sgdm", "compressed-sgd", "ef14", "ef21-sgd", "ef21-sgdm", "ef21-sgd2m"]
-    eta: Share | Decay = 0.1
-    gamma: Positive | Decay
-    compressor: Text = "identity"
-    k: Whole | Dealt[Whole] | None = None
-    fraction: FiniteFloat | Dealt[FiniteFloat] | None = None
-    block: Count | None = None
-    threshold: FiniteFloat | None = None
-    levels: Count | None = None
-    bucket: Count | None = None
-    rank: Count | None = None
-    iterations: Count | None = None
-    scaled: Switch | None = None
-    contractive: Switch | None = None
-    values: Literal["exact", "bfloat16", "float16", "int8", "int4", "sign", "natural", "qsgd"] | None = None
-    scale_block: Count | None = None
-    downlink: Text | None = None
-    layer_aware: Switch = False
-    aggregate: Annotated[Text, AfterValidator(one_of(AGGREGATES))] = "mean"
-    mixing: Annotated[Text | None, AfterValidator(one_of(MIXINGS))] = None
-    optimizer: Text = "sgd"
-    optimizer_args: dict[str, Any] = Field(default_factory=dict)
-    label: Annotated[str, Field(strict=True)] = ""
-
-    @field_validator("compressor")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in COMPRESSORS:
-            raise ValueError(unknown(name, COMPRESSORS))
-        return name
-
-    @field_validator("downlink")
-    @classmethod
-    def _known_downlink(cls, text: str | None) -> str | None:
-        name = (text or "identity").partition(":")[0]
-        if name not in COMPRESSORS:
-            raise ValueError(f"{name!r} {unknown(name, COMPRESSORS)}")
-        return text
-
-    @field_validator("eta")
-    @classmethod
-    def _eta_at_most_one(cls, eta: float | Decay) -> float | Decay:
-        if isinstance(eta, Decay) and eta.value > 1:
-            raise ValueError(f"eta must start in (0, 1], not at {eta.value:g}")
-        return eta
-
-    @field_validator("optimizer_args")
-    @classmethod
-    def _finite(cls, args: dict[str, Any]) -> dict[str, Any]:
-        return finite(args)
-
-    @model_validator(mode="after")
-    def _sgdm_is_not_compressed(self) -> Method:
-        if self.name == "sgdm" and self.compressor != "identity":
-            raise ValueError(
-                f"sgdm is the uncompressed method, so compressor = {self.compressor!r} does not go with it; "
-                "leave it out, or take name = 'ef21-sgdm' or 'compressed-sgd'"
-            )
-        if self.name == "sgdm" and self.values not in (None, "exact"):
-            raise ValueError(
-                f"sgdm is the uncompressed method, so values = {self.values!r} does not go with it; leave it out, or "
-                "take name = 'compressed-sgd' with compressor = 'identity'"
-            )
-        return self
-
-
-def default_values(compressor: str, dtype: str) -> str | None:
-    """How a compressor sends its values where nothing is said; None where it has no choice.
-
-    bfloat16 is half of float32, and its error is fed back; float64 is asked for where every digit counts.
-    """
-    if "values" not in COMPRESSORS[compressor]:
-        return None
-    return "exact" if compressor == "identity" or dtype == "float64" else "bfloat16"
 
 
 class Attack(Section):

@@ -31,7 +31,8 @@ from fl_ef21.threads import computing_with
 from fl_ef21.types import Compressor, Problem
 from fl_ef21.wire import layers_of
 from scenarios.loading import to_toml
-from scenarios.schema import Cuts, Engine, Method, Scenario, default_values
+from scenarios.schema import Cuts, Engine, Scenario
+from scenarios.schema_method import Method, default_values
 from strategies import SERVERS
 from strategies.descent import Descent
 from strategies.flower import CompressedStrategy

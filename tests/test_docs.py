@@ -18,7 +18,9 @@ from clients.ef21 import EF21SGDM
 from fl_ef21.types import ClientHalf
 from scenarios.loading import ScenarioError, gallery, load, parse
 from scenarios.results import COLUMNS, SHADOW_COLUMNS, Result
-from scenarios.schema import COMPRESSORS, SECTIONS, Decay, Scenario
+from scenarios.schema import SECTIONS, Scenario
+from scenarios.schema_method import Decay
+from scenarios.schema_words import COMPRESSORS
 from tests.small import ALL_METHODS, scenario
 
 ROOT = Path(__file__).resolve().parent.parent

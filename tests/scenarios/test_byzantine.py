@@ -10,7 +10,8 @@ import pytest
 import scenarios
 from scenarios.loading import load, parse, to_toml
 from scenarios.results import Result
-from scenarios.schema import AGGREGATES, MIXINGS, Attack, Engine, Evaluate, Guard, Scenario
+from scenarios.schema import Attack, Engine, Evaluate, Guard, Scenario
+from scenarios.schema_words import AGGREGATES, MIXINGS
 from strategies.robust import RULES
 from strategies.robust_mixing import MIXINGS as KNOWN
 

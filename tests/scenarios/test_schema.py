@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenarios.loading import ScenarioError, gallery, load, parse, to_toml
-from scenarios.schema import COMPRESSORS, MODELS, SECTIONS, Data, Method, Partition, Scenario, default_values
+from scenarios.schema import SECTIONS, Data, Partition, Scenario
+from scenarios.schema_method import Method, default_values
+from scenarios.schema_words import COMPRESSORS, MODELS
 
 HEAD = 'name = "a"\nrounds = 5\n'
 METHOD = '[[method]]\nname = "ef21-sgdm"\ngamma = 0.1\ncompressor = "topk"\nk = 3\n'

@@ -1,0 +1,112 @@
+"""What a scenario file may say of one method."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, FiniteFloat, field_validator, model_validator
+
+from scenarios.schema_words import (
+    AGGREGATES,
+    COMPRESSORS,
+    MIXINGS,
+    Count,
+    Dealt,
+    NotNegative,
+    Positive,
+    Section,
+    Share,
+    Switch,
+    Text,
+    Whole,
+    finite,
+    one_of,
+    unknown,
+)
+
+
+class Decay(Section):
+    """A number that falls: value / (1 + (round - 1) / tau)^power."""
+
+    value: Positive
+    power: NotNegative = 0.5
+    tau: Positive = 1.0
+
+
+class Method(Section):
+    """One method with its hyperparameters; several are run side by side."""
+
+    name: Literal["sgdm", "compressed-sgd", "ef14", "ef21-sgd", "ef21-sgdm", "ef21-sgd2m"]
+    eta: Share | Decay = 0.1
+    gamma: Positive | Decay
+    compressor: Text = "identity"
+    k: Whole | Dealt[Whole] | None = None
+    fraction: FiniteFloat | Dealt[FiniteFloat] | None = None
+    block: Count | None = None
+    threshold: FiniteFloat | None = None
+    levels: Count | None = None
+    bucket: Count | None = None
+    rank: Count | None = None
+    iterations: Count | None = None
+    scaled: Switch | None = None
+    contractive: Switch | None = None
+    values: Literal["exact", "bfloat16", "float16", "int8", "int4", "sign", "natural", "qsgd"] | None = None
+    scale_block: Count | None = None
+    downlink: Text | None = None
+    layer_aware: Switch = False
+    aggregate: Annotated[Text, AfterValidator(one_of(AGGREGATES))] = "mean"
+    mixing: Annotated[Text | None, AfterValidator(one_of(MIXINGS))] = None
+    optimizer: Text = "sgd"
+    optimizer_args: dict[str, Any] = Field(default_factory=dict)
+    label: Annotated[str, Field(strict=True)] = ""
+
+    @field_validator("compressor")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in COMPRESSORS:
+            raise ValueError(unknown(name, COMPRESSORS))
+        return name
+
+    @field_validator("downlink")
+    @classmethod
+    def _known_downlink(cls, text: str | None) -> str | None:
+        name = (text or "identity").partition(":")[0]
+        if name not in COMPRESSORS:
+            raise ValueError(f"{name!r} {unknown(name, COMPRESSORS)}")
+        return text
+
+    @field_validator("eta")
+    @classmethod
+    def _eta_at_most_one(cls, eta: float | Decay) -> float | Decay:
+        if isinstance(eta, Decay) and eta.value > 1:
+            raise ValueError(f"eta must start in (0, 1], not at {eta.value:g}")
+        return eta
+
+    @field_validator("optimizer_args")
+    @classmethod
+    def _finite(cls, args: dict[str, Any]) -> dict[str, Any]:
+        return finite(args)
+
+    @model_validator(mode="after")
+    def _sgdm_is_not_compressed(self) -> Method:
+        if self.name == "sgdm" and self.compressor != "identity":
+            raise ValueError(
+                f"sgdm is the uncompressed method, so compressor = {self.compressor!r} does not go with it; "
+                "leave it out, or take name = 'ef21-sgdm' or 'compressed-sgd'"
+            )
+        if self.name == "sgdm" and self.values not in (None, "exact"):
+            raise ValueError(
+                f"sgdm is the uncompressed method, so values = {self.values!r} does not go with it; leave it out, or "
+                "take name = 'compressed-sgd' with compressor = 'identity'"
+            )
+        return self
+
+
+def default_values(compressor: str, dtype: str) -> str | None:
+    """How a compressor sends its values where nothing is said; None where it has no choice.
+
+    bfloat16 is half of float32, and its error is fed back; float64 is asked for where every digit counts.
+    """
+    if "values" not in COMPRESSORS[compressor]:
+        return None
+    return "exact" if compressor == "identity" or dtype == "float64" else "bfloat16"

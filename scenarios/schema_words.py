@@ -1,0 +1,91 @@
+"""The names and the kinds of values that a scenario file may hold.
+
+Free of heavy imports, so that a typo is answered at once. Names of methods, compressors, models, data
+sources and schemes are spelled here and held equal to the registries by a test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from fl_ef21.errors import nearest
+from fl_ef21.faults import Faults
+
+# with what each takes, so that `--set method.fraction=0.05` passes by methods that have no use for it
+ROUNDING = ("values", "levels", "scale_block")
+COMPRESSORS: dict[str, tuple[str, ...]] = {
+    "identity": ROUNDING,
+    "topk": ("k", "fraction", *ROUNDING),
+    "block-topk": ("block", "k", "fraction", *ROUNDING),
+    "layer-topk": ("fraction", *ROUNDING),
+    "randk": ("k", "fraction", "scaled", *ROUNDING),
+    "hard-threshold": ("threshold", *ROUNDING),
+    "sign": (),
+    "natural": ("contractive",),
+    "qsgd": ("levels", "bucket", "contractive"),
+    "powersgd": ("rank", "iterations", "values"),
+}
+MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
+
+AGGREGATES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")
+MIXINGS = ("bucketing", "nnm")
+
+T = TypeVar("T")
+Count = Annotated[int, Field(ge=1, strict=True)]
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+NotNegative = Annotated[FiniteFloat, Field(ge=0)]
+Share = Annotated[FiniteFloat, Field(gt=0, le=1)]
+Switch = Annotated[bool, Field(strict=True)]
+Text = Annotated[str, Field(strict=True, min_length=1)]
+Whole = Annotated[int, Field(strict=True)]
+Dealt = Annotated[list[T], Field(min_length=1)]  # client i takes entry i mod length
+
+
+def finite(value: T) -> T:
+    """The same, whatever is inside. Raises: ValueError where a number is not finite."""
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        finite(inner)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("numbers must be finite")
+    return value
+
+
+def unknown(name: str, known: Iterable[str], besides: str = "") -> str:
+    """Plain words for a name that is not in a list."""
+    return f"is not known; {nearest(name, list(known))}" + (f" {besides}" if besides else "")
+
+
+def compressor_word(word: str) -> str:
+    """The same, such as "topk:0.01". Raises: ValueError where what stands before the colon is no compressor."""
+    name = word.partition(":")[0]
+    if name not in COMPRESSORS:
+        raise ValueError(unknown(name, COMPRESSORS))
+    return word
+
+
+def one_of(known: Iterable[str]) -> Callable[[str | None], str | None]:
+    """A check that what stands before the colon of a word, where there is one, is known. It raises ValueError."""
+
+    def check(word: str | None) -> str | None:
+        name = (word or "").partition(":")[0]
+        if word is not None and name not in known:
+            raise ValueError(unknown(name, known))
+        return word
+
+    return check
+
+
+def chaos_words(text: str) -> str:
+    """The same, such as "kill=2%,late=5%". Raises: ValueError where it names no faults."""
+    Faults.parse(text)
+    return text
+
+
+class Section(BaseModel):
+    """Keys that are not listed are errors; a number is never made from a text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
