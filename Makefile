@@ -37,6 +37,7 @@ bench: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.codec
+	$(BIN)/python -m benchmarks.chaos
 
 # A million mutated payloads, some with every index of a compiled loop checked, then so many minutes of atheris, which
 # keeps what it finds in .fuzz/.

@@ -56,8 +56,8 @@ def test_a_rule_that_another_makes_needless_may_go(
 
 def test_staging_spares_repairs_and_rounds_without_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
     def committed() -> int:
-        return sum(play(drawn(seed)).updates for seed in range(20))
+        return sum(play(drawn(seed)).updates for seed in range(40))
 
     staged = committed()
     mutants.commit_on_send(monkeypatch)
-    assert committed() < 0.97 * staged
+    assert committed() < staged
