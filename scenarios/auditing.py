@@ -44,11 +44,12 @@ def _method(run: RunFile, setup: Setup, journal: Journal, number: int) -> list[C
     if folded and begin is None:
         told = f"payloads up to round {folded} are folded, and no good cut is left to go on from"
         return [*found, Check(label, "models", False, told)]
-    strategy, at = setup.strategy(number, run.nonce, remember=begin is None), 0
+    image = None if begin is None else begin.load(SERVER)
+    strategy, at = setup.strategy(number, run.nonce, remember=image is None or "history" in image[1]["parts"]), 0
     newest = cut_before(run.folder, run.nonce, number, last + 1)
     try:
-        if begin is not None:
-            strategy.restore(*begin.load(SERVER))
+        if begin is not None and image is not None:
+            strategy.restore(*image)
             at = int(begin.about["round"])
         if newest is not None:
             until = int(newest.about["round"])

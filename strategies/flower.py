@@ -232,7 +232,7 @@ class CompressedStrategy(Strategy):
             self._leaving.add(client)
 
     def join(self, client: int) -> None:
-        """The client is there from the next round on, beginning with g_i = 0."""
+        """The client is there from the next round on, with g_i = 0; if it is about to leave, it leaves first."""
         self._joining.add(client)
 
     # What it takes to go on, or to make a round again ---------------------------------------------

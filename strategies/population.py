@@ -26,7 +26,7 @@ def repairs(strategy: CompressedStrategy, clients: Array) -> dict[int, Repair]:
 
 def change(strategy: CompressedStrategy) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Those who leave are out of g, those who join belong to the population from now on: who left, who joined."""
-    left, joined = tuple(sorted(strategy._leaving)), tuple(sorted(strategy._joining - strategy._leaving))
+    left, joined = tuple(sorted(strategy._leaving)), tuple(sorted(strategy._joining))
     for client in left:
         _out(strategy, client)
     for client in joined:

@@ -170,3 +170,15 @@ def test_what_an_old_backup_lacks_is_not_for_one_that_has_nothing() -> None:
     assert rows.points[0].version == 0 and not rows.read(ROW).g.any()
     assert mend(rows, 0, history.repair(0, None), to, forms)
     assert torch.equal(rows.read(ROW).g[0], history.g(0))
+
+
+def test_who_is_asked_back_before_it_has_left_leaves_first() -> None:
+    run = Run(setup_of(SGDM, participation=1.0))
+    run.to(4)
+    run.strategy.leave(2)
+    run.strategy.join(2)
+    run.to(5)
+    assert run.strategy.commit().left == run.strategy.commit().joined == (2,)
+    assert run.strategy.members.epoch[2] == 1 and run.error() < 1e-14
+    run.to(7)
+    assert run.strategy.last.participants == N and run.error() < 1e-14
