@@ -31,7 +31,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 tests: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
@@ -49,7 +49,7 @@ fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz.fuzz_decode .fuzz/corpus -artifact_prefix=.fuzz/ -max_total_time=$$((60 * $(FUZZ_MINUTES)))
 
 nightly: fuzz
-	$(BIN)/python -m pytest -m nightly
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m nightly
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
