@@ -122,6 +122,7 @@ def test_a_client_whose_gradient_fails_is_left_out_of_the_means(monkeypatch: pyt
 
 
 @pytest.mark.system
+@pytest.mark.nightly
 def test_actors_and_flowers_simulation_tell_the_same(tmp_path: Path) -> None:
     changes: dict[str, Any] = {
         "method": [ALL_METHODS[2], ALL_METHODS[4]], "partition": {"clients": 80}, "shadow": WORDS,

@@ -166,7 +166,7 @@ def test_flwr_run_agrees_with_the_resident_engine(user: User, ran: tuple[Path, s
     assert user.state.is_dir() and not list(user.state.iterdir())  # a run that is over is forgotten
 
 
-@pytest.mark.parametrize("nodes", [CLIENTS - 1, CLIENTS + 1])
+@pytest.mark.parametrize("nodes", [CLIENTS - 1, pytest.param(CLIENTS + 1, marks=pytest.mark.nightly)])
 @pytest.mark.usefixtures("ran")
 def test_another_number_of_supernodes_is_told_with_the_cure(user: User, nodes: int) -> None:
     out = user.folder / f"run-{nodes}"
