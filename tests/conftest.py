@@ -13,6 +13,11 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 REAL = Path(os.environ.get("FL_EF21_DATA", Path(__file__).resolve().parent.parent.parent / "shared" / "data"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts whole programs comes first: it mostly waits, and another worker then has the rest meanwhile."""
+    items.sort(key=lambda item: item.get_closest_marker("system") is None)
+
+
 @pytest.fixture
 def mnist() -> Path:
     """The folder of MNIST's four idx files."""

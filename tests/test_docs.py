@@ -17,11 +17,11 @@ import scenarios
 from clients.ef21 import EF21SGDM
 from fl_ef21.types import ClientHalf
 from scenarios.loading import ScenarioError, gallery, load, parse
-from scenarios.results import COLUMNS, SHADOW_COLUMNS, Result
+from scenarios.results import COLUMNS, SHADOW_COLUMNS
 from scenarios.schema import SECTIONS, Scenario
 from scenarios.schema_method import Decay
 from scenarios.schema_words import COMPRESSORS
-from tests.small import ALL_METHODS, scenario
+from tests.small import scenario
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -159,16 +159,3 @@ def test_the_new_method_of_the_page_passes_the_tests_of_the_page(monkeypatch: py
     assert len(cases) == 2
     for case in cases:
         case()
-
-
-@pytest.mark.system
-def test_actors_that_share_the_clients_give_the_same_numbers_bitwise() -> None:
-    """40 clients are three tiles, so three actors hold some each."""
-
-    def measured(actors: int) -> Any:
-        changes = {"partition": {"clients": 40}, "train": {"participation": 0.6}}
-        result: Result = scenarios.run(scenario(method=ALL_METHODS, engine={"actors": actors}, **changes))
-        return result.rounds.drop(columns="wall_seconds")
-
-    alone = measured(0)
-    assert all(measured(actors).equals(alone) for actors in (2, 3))

@@ -78,6 +78,7 @@ def test_clients_need_not_know_of_it() -> None:
 
 
 @pytest.mark.system
+@pytest.mark.nightly
 def test_flowers_simulation_is_disturbed_as_well() -> None:
     found = scenarios.run(scenario(chaos="lose=10%,duplicate=10%,late=10%,damage=10%"), runtime="flower")
     beside = scenarios.run(scenario(chaos="lose=10%,duplicate=10%,late=10%,damage=10%"))

@@ -305,7 +305,7 @@ def measured(result: Any) -> Any:
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("actors", [1, 2])
+@pytest.mark.parametrize("actors", [pytest.param(1, marks=pytest.mark.nightly), 2])
 def test_any_number_of_actors_gives_the_same_numbers_bitwise(actors: int) -> None:
     changes: dict[str, Any] = {"method": COMPRESSED, "partition": {"clients": 80}, "train": {"participation": 0.3}}
     here = scenarios.run(scenario(**changes))
@@ -314,6 +314,7 @@ def test_any_number_of_actors_gives_the_same_numbers_bitwise(actors: int) -> Non
 
 
 @pytest.mark.system
+@pytest.mark.nightly
 def test_flowers_own_simulation_gives_the_same_trajectory(tmp_path: Path) -> None:
     changes: dict[str, Any] = {
         "method": [COMPRESSED[2], COMPRESSED[4]],
