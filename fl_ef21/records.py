@@ -122,7 +122,11 @@ def read_block(message: Message) -> bytes:
 
 def read_answer(message: Message) -> tuple[bytes, bytes]:
     """The packed block and the payload. Raises: Refused("block") where there is none."""
-    return _entry(message, BLOCK), _entry(message, PAYLOAD)
+    entries = values_of(message, PROTOCOL) or {}
+    block, payload = entries.get(BLOCK), entries.get(PAYLOAD)
+    if isinstance(block, bytes) and isinstance(payload, bytes):
+        return block, payload
+    return _entry(message, BLOCK), _entry(message, PAYLOAD)  # which says what is missing
 
 
 def _entry(message: Message, key: str) -> bytes:
