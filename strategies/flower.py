@@ -42,6 +42,7 @@ from strategies.robust_rows import Rows
 from strategies.rounds import Commit, Round, Silence, round_half_up
 
 log = logging.getLogger("fl_ef21")
+NOBODY_LEFT = "every client has left or is in quarantine"
 
 
 class CompressedStrategy(Strategy):
@@ -77,9 +78,8 @@ class CompressedStrategy(Strategy):
         self.adder = Adder(plan, half, weights, self.dim, self.account)
         self.nodes = Nodes(self.ledger, self.clients, self.account)
         self.guard = Guard(limits, self.clients)
-        self.rows = (
-            None if aggregate is None else Rows(aggregate, torch.zeros(self.clients, self.dim, dtype=plan.dtype))
-        )
+        zeros = torch.zeros(self.clients if aggregate else 0, self.dim, dtype=plan.dtype)
+        self.rows = None if aggregate is None else Rows(aggregate, zeros)
         self.history: History | None = None
         self.last = Round(0, 0, 0, {}, "", 0, 0)
         whole = records.model_bytes(records.pack_model(self.descent.x))
@@ -104,7 +104,8 @@ class CompressedStrategy(Strategy):
             arrays, _ = self.aggregate_train(number, replies)
             yield self.last
             if self.last.participants == 0:
-                raise Silence(f"round {number}: none of {self.last.invited} clients could be used; {self.last.first}")
+                told = f"none of {self.last.invited} clients could be used; {self.last.first}"
+                raise Silence(f"round {number}: {told if self.last.invited else NOBODY_LEFT}")
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -144,7 +145,7 @@ class CompressedStrategy(Strategy):
         there = there[~self.guard.out[there]]
         if self.begins(round):
             return there
-        m = max(1, round_half_up(self.participation * len(there)))
+        m = min(len(there), max(1, round_half_up(self.participation * len(there))))
         key = randomness.key(self.plan.seed, "participation", round=round)
         chosen: Array = there[randomness.subset(len(there), m, key).numpy()]
         return chosen

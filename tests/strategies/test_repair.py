@@ -17,6 +17,7 @@ from fl_ef21.blocks import words
 from fl_ef21.commit import Point
 from fl_ef21.repair import Repair
 from fl_ef21.store import Files, Memory
+from strategies.rounds import Silence
 from tests.strategies.kept import EF14, LOW_RANK, SGD2M, SGDM, N, Run, setup_of
 
 ROW = np.array([0])
@@ -182,3 +183,12 @@ def test_who_is_asked_back_before_it_has_left_leaves_first() -> None:
     assert run.strategy.members.epoch[2] == 1 and run.error() < 1e-14
     run.to(7)
     assert run.strategy.last.participants == N and run.error() < 1e-14
+
+
+def test_a_round_without_anybody_to_ask_is_told() -> None:
+    run = Run(setup_of(SGDM))
+    run.to(2)
+    for client in range(N):
+        run.strategy.leave(client)
+    with pytest.raises(Silence, match="round 3: every client has left or is in quarantine"):
+        list(run.strategy.rounds(run.grid, 5, after=2))  # type: ignore[arg-type]
