@@ -26,8 +26,9 @@ import torch
 from torch import Tensor
 
 from fl_ef21.errors import InputError, choose
+from fl_ef21.problems.around import Around
 from fl_ef21.problems.local import Local
-from fl_ef21.problems.sampled import Sampled, Shapes
+from fl_ef21.problems.sampled import Sampled
 from fl_ef21.types import Problem
 
 SCALES: dict[str, float | None] = {
@@ -51,7 +52,7 @@ class Attack:
 
 
 @dataclass(frozen=True, eq=False)
-class Attacked:
+class Attacked(Around):
     """A `Problem`: another one, some of whose clients are Byzantine.
 
     Attributes:
@@ -65,33 +66,6 @@ class Attacked:
     attack: Attack
     attackers: Tensor
     theirs: tuple[tuple[range, Problem], ...] = ()
-
-    @property
-    def dim(self) -> int:
-        return self.problem.dim
-
-    @property
-    def shapes(self) -> Shapes:
-        return self.problem.shapes
-
-    @property
-    def clients(self) -> int:
-        return self.problem.clients
-
-    @property
-    def weights(self) -> Tensor:
-        return self.problem.weights
-
-    @property
-    def costs(self) -> Tensor:
-        return self.problem.costs
-
-    @property
-    def rowwise(self) -> bool:
-        return self.problem.rowwise
-
-    def x0(self) -> Tensor:
-        return self.problem.x0()
 
     def gradients(self, x: Tensor, clients: Tensor, round: int) -> Tensor:
         """See `Problem`. An attacker that is silent has a gradient of NaN, which no client sends."""
@@ -124,12 +98,6 @@ class Attacked:
             if some:
                 found |= dict(zip(some, problem.gradients(x, torch.tensor(some), round), strict=True))
         return torch.stack([found[i] for i in clients.tolist()])
-
-    def objective(self, x: Tensor) -> tuple[float, Tensor]:
-        return self.problem.objective(x)
-
-    def accuracy(self, x: Tensor) -> float | None:
-        return self.problem.accuracy(x)
 
     def shard(self, clients: range) -> Attacked:
         some = any(i in clients for i in self.attackers.tolist())

@@ -20,10 +20,9 @@ import torch
 from torch import Tensor
 
 from fl_ef21.errors import InputError
+from fl_ef21.problems.around import Around
 from fl_ef21.problems.dealing import checked, dealt
 from fl_ef21.types import Problem
-
-Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 class Stepped(Problem, Protocol):
@@ -37,7 +36,7 @@ class Stepped(Problem, Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Local:
+class Local(Around):
     """A `Problem`: another one whose clients make local steps.
 
     Attributes:
@@ -50,31 +49,8 @@ class Local:
     rate: float
 
     @property
-    def dim(self) -> int:
-        return self.problem.dim
-
-    @property
-    def shapes(self) -> Shapes:
-        return self.problem.shapes
-
-    @property
-    def clients(self) -> int:
-        return self.problem.clients
-
-    @property
-    def weights(self) -> Tensor:
-        return self.problem.weights
-
-    @property
     def costs(self) -> Tensor:
         return self.problem.costs * dealt(self.steps, torch.arange(self.clients))
-
-    @property
-    def rowwise(self) -> bool:
-        return self.problem.rowwise
-
-    def x0(self) -> Tensor:
-        return self.problem.x0()
 
     def gradients(self, x: Tensor, clients: Tensor, round: int) -> Tensor:
         """See `Problem`. Clients with fewer steps stop earlier; nobody's q depends on who goes on."""
@@ -87,12 +63,6 @@ class Local:
             q = self.problem.gradients(y, clients[who], round, step)
             total.index_add_(0, who, q)
         return total / K[:, None]
-
-    def objective(self, x: Tensor) -> tuple[float, Tensor]:
-        return self.problem.objective(x)
-
-    def accuracy(self, x: Tensor) -> float | None:
-        return self.problem.accuracy(x)
 
     def shard(self, clients: range) -> Local:
         return replace(self, problem=self.problem.shard(clients))
