@@ -125,7 +125,8 @@ class GeometricMedian:
             if float((z - before).norm()) <= CLOSE * float(away.min() + least):
                 break
         nearest = G[int(away.argmin())].to(torch.float64)  # where a row is the minimum, the iteration creeps towards it
-        return nearest if w @ distances(G, nearest) <= w @ away else z
+        better = w @ distances(G, nearest) < (1 - DUST) * (w @ away)  # all between two equals are minima: stay midway
+        return nearest if better else z
 
     def kappa(self, share: float) -> float:
         return 4 * _odds(share) ** 2

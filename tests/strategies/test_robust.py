@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.stats import trim_mean
@@ -163,6 +163,7 @@ def test_with_equal_weights_they_are_numpys_and_scipys(seed: int, n: int) -> Non
 
 
 @given(seed=seeds, counts=st.lists(st.integers(1, 4), min_size=2, max_size=6))
+@example(seed=1, counts=[3, 3])  # whose geometric medians are all points between two rows
 @settings(max_examples=30, deadline=None)
 @pytest.mark.parametrize("rule", [Median(), TrimmedMean(0.15), TrimmedMean(0.4), GeometricMedian()], ids=repr)
 def test_a_row_that_weighs_three_times_as_much_is_three_rows(rule, seed: int, counts: list[int]) -> None:
