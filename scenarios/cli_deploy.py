@@ -66,3 +66,14 @@ def down(folder: Folder, debug: Debug = False) -> None:
     from scenarios.commands import deploying
 
     deploying.down(folder, debug)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def superlink(context: typer.Context) -> None:
+    """Flower's SuperLink, taking its options, but that other machines reach its interface for devices alone.
+
+    What start.sh starts on the server.
+    """
+    from fl_ef21.flower_gate import serve
+
+    serve(context.args)

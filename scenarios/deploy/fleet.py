@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -84,7 +85,8 @@ def speaks(fleet: Fleet, patience: float = 2.0) -> bool:
 
 def _superlink(fleet: Fleet, running: dict[str, Process], listen: str, say: Say) -> None:
     say("starting the SuperLink")
-    started = _start(fleet, running, "superlink", {"LISTEN": listen, "PORT": str(fleet.port)})
+    program = f"{Path(sys.executable).name} -m fl_ef21.flower_gate"
+    started = _start(fleet, running, "superlink", {"LISTEN": listen, "SUPERLINK_PROGRAM": program})
     deadline = time.monotonic() + 60
     while not speaks(fleet):
         if not started.alive or time.monotonic() > deadline:

@@ -17,7 +17,7 @@ umask 077
 [ ! -f env ] || . ./env
 export FLWR_HOME="${{FLWR_HOME:-$PWD/flower}}"
 export {quiet}
-exec ${{SUPERLINK_PROGRAM:-flower-superlink}} \\
+exec ${{SUPERLINK_PROGRAM:-fl-ef21 deploy superlink}} \\
     --ssl-ca-certfile ca.crt --ssl-certfile server.crt --ssl-keyfile server.key \\
     --enable-supernode-auth --disable-runtime-dependency-installation --database superlink.db \\
     --host "${{LISTEN:-0.0.0.0}}" --port "${{PORT:-{port}}}"
