@@ -15,8 +15,9 @@ from clients.program import Program
 from scenarios.ended import noted
 from scenarios.folder import folder_name
 from scenarios.loading import resolve
-from scenarios.runner import RunFailed, flower_loader, serve
+from scenarios.runner import Stopped, flower_loader, serve
 from scenarios.setup import Setup, prepare
+from scenarios.told import Telling
 
 server = ServerApp()
 
@@ -28,10 +29,10 @@ def main(grid: Grid, context: Context) -> None:
     with noted(Path(given) if given else None):
         setup = _setup(_scenario(context))
         out = Path(given or f"runs/{folder_name(setup.scenario.name)}-{context.run_id}").resolve()
-        result = serve(setup, grid, out, _command(context))
+        result = serve(setup, grid, out, _command(context), Telling(out))
         print(f"{result.table().to_string(index=False)}\n\nthe run is in {out}", flush=True)
         if result.summary["status"] != "finished":
-            raise RunFailed(f"the run ended as {result.summary['status']}; see {out}")
+            raise Stopped(f"the run ended as {result.summary['status']}; see {out}")
 
 
 @lru_cache(maxsize=4)
