@@ -5,6 +5,7 @@
     twice      the request arrives twice, one answer is passed on
     replayed   a copy of the request arrives once more, after the next request to that path
     overtaken  the request waits until the next one to that path was answered
+    held       the request waits until somebody says what becomes of it
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FAULTS = ("lost", "cut", "twice", "replayed", "overtaken")
+FAULTS = ("lost", "cut", "twice", "replayed", "overtaken", "held")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 
@@ -78,7 +79,7 @@ class FaultyProxy:
       tls: None for plain HTTP.
       rate: bytes per second of the link, each way, None without limit.
       delay: seconds until the first byte of a request, and of an answer, arrives.
-      patience: seconds that an overtaken request waits at the most.
+      patience: seconds that an overtaken or held request waits at the most.
       abrupt: connections end without TLS's goodbye, as where a machine dies.
     """
 
@@ -87,7 +88,7 @@ class FaultyProxy:
     faults: Sequence[Fault] = ()
     rate: float | None = None
     delay: float = 0.0
-    patience: float = 20.0
+    patience: float = 120.0
     abrupt: bool = False
     host: str = "127.0.0.1"
     exchanges: list[Exchange] = field(default_factory=list)
@@ -99,9 +100,7 @@ class FaultyProxy:
             self._inbound.load_cert_chain(self.tls.certificate, self.tls.key)
             self._outbound = ssl.create_default_context(cafile=str(self.tls.ca))
         self._counted = threading.Condition()
-        self._asked: dict[str, int] = {}
-        self._answered: dict[str, int] = {}
-        self._copies: dict[str, list[bytes]] = {}
+        self.begin(self.faults)
         self._way = {"up": threading.Lock(), "down": threading.Lock()}
         self._listening = socket.create_server((self.host, 0))
         self.address = f"{self.host}:{self._listening.getsockname()[1]}"
@@ -110,6 +109,21 @@ class FaultyProxy:
 
     def __exit__(self, *_: object) -> None:
         self._listening.close()
+
+    def begin(self, faults: Sequence[Fault] = ()) -> None:
+        """Count from the beginning, and do these faults."""
+        with self._counted:
+            self.faults, self.exchanges = faults, []
+            self._asked: dict[str, int] = {}
+            self._answered: dict[str, int] = {}
+            self._copies: dict[str, list[bytes]] = {}
+            self._released: bool | None = None
+
+    def release(self, arrives: bool) -> None:
+        """What was held arrives, or never does; so does what would be held from now on."""
+        with self._counted:
+            self._released = arrives
+            self._counted.notify_all()
 
     def done(self, what: str) -> int:
         """How often this fault was done."""
@@ -139,7 +153,7 @@ class FaultyProxy:
         """The answer to pass on, None where the connection shall end."""
         exchange, copies = self._count(request)
         self._carry("up", len(request))
-        if exchange.fault == "lost":
+        if exchange.fault == "lost" or (exchange.fault == "held" and not self._hold()):
             return None
         if exchange.fault == "overtaken":
             self._wait_for(exchange)
@@ -165,6 +179,11 @@ class FaultyProxy:
         with self._counted:
             self.exchanges.append(exchange)
         return exchange
+
+    def _hold(self) -> bool:
+        with self._counted:
+            self._counted.wait_for(lambda: self._released is not None, self.patience)
+            return bool(self._released)
 
     def _wait_for(self, exchange: Exchange) -> None:
         last = exchange.path.rsplit("/", 1)[1]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -76,6 +77,11 @@ def ask(connection: HTTPConnection, body: bytes, path: str = "/v1/push") -> byte
     return connection.getresponse().read()
 
 
+def suppressed(do: Callable[..., object], *words: object) -> None:
+    with suppress(HTTPException, OSError):
+        do(*words)
+
+
 def test_it_passes_on_and_counts_every_byte(server: Server, identity: Identity | None) -> None:
     with FaultyProxy(server.port, identity) as proxy:
         connection = connect(proxy)
@@ -137,6 +143,31 @@ def test_a_request_is_overtaken_by_the_next_one(server: Server, identity: Identi
     assert server.arrived == [b"second", b"first"]
 
 
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_request_is_held_until_somebody_says_what_becomes_of_it(
+    server: Server, identity: Identity | None, arrives: bool
+) -> None:
+    with FaultyProxy(server.port, identity, [Fault("held", "push", (1,))]) as proxy:
+        first = threading.Thread(target=lambda: suppressed(ask, connect(proxy), b"first"))
+        first.start()
+        while not proxy.done("held"):
+            time.sleep(0.001)
+        ask(connect(proxy), b"second")
+        assert server.arrived == [b"second"]
+        proxy.release(arrives)
+        first.join()
+    assert server.arrived == [b"second", b"first"][: 1 + arrives]
+
+
+def test_it_counts_from_the_beginning_where_it_is_told_to(server: Server, identity: Identity | None) -> None:
+    with FaultyProxy(server.port, identity) as proxy:
+        ask(connect(proxy), b"first")
+        proxy.begin([Fault("lost", "push", (1,))])
+        with pytest.raises((HTTPException, OSError)):
+            ask(connect(proxy), b"second")
+    assert server.arrived == [b"first"] and [one.number for one in proxy.exchanges] == [1]
+
+
 def test_who_is_not_overtaken_goes_on_alone(server: Server, identity: Identity | None) -> None:
     with FaultyProxy(server.port, identity, [Fault("overtaken", "push", (1,))], patience=0.01) as proxy:
         assert ask(connect(proxy), b"first") == b"first"
@@ -156,5 +187,5 @@ def test_a_slow_link_takes_at_least_its_time(server: Server, identity: Identity 
 
 
 def test_an_unknown_fault_is_told() -> None:
-    with pytest.raises(ValueError, match="what must be one of lost, cut, twice, replayed, overtaken, got 'gone'"):
+    with pytest.raises(ValueError, match="what must be one of lost, cut, twice, replayed, overtaken, held, got 'gone'"):
         Fault("gone", "push", (1,))

@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from scenarios.deploy import down, flower, init, processes, up
+from scenarios.deploy import down, init, processes, run, up
 from scenarios.deploy.layout import Fleet
+from scenarios.results import Result
 from tests.faulty_proxy import Fault, FaultyProxy, Identity
-from tests.system.test_flwr_run import copy_project
 
 LOCAL = "127.0.0.1"
 
@@ -37,11 +36,9 @@ class Deployed:
     """
 
     fleet: Fleet
-    app: Path
     proxies: Sequence[FaultyProxy]
     deadline: float
     plain: bool = False
-    runs: int = field(default=0, init=False)
 
     def up(self) -> None:
         """Start what is not running."""
@@ -61,15 +58,13 @@ class Deployed:
         for pid in found:
             os.kill(pid, signal.SIGKILL)
 
-    def submit(self, scenario: Path, out: Path) -> None:
-        """Have the SuperLink run a scenario, or go on with it."""
-        told = f'scenario="{scenario}" out="{out}"'
-        flower.flwr(self.fleet, "run", str(self.app), self.fleet.name, "--run-config", told)
+    def start(self, scenario: str, out: Path) -> Running:
+        """Have the fleet run a scenario's text, as `fl-ef21 deploy run` does; it goes on where the server dies."""
+        return Running(self, scenario, out)
 
-    def finished(self, out: Path) -> str:
-        """The status of a run, once it has ended."""
-        self.until(lambda: (out / "summary.json").exists(), f"{out} is over")
-        return str(json.loads((out / "summary.json").read_text())["status"])
+    def run(self, scenario: str, out: Path) -> Result:
+        """The same, and its end."""
+        return self.start(scenario, out).result()
 
     def until(self, ready: Callable[[], object], what: str) -> None:
         """Wait for something. Raises: TimeoutError with the ends of all logs."""
@@ -85,13 +80,49 @@ class Deployed:
         return "\n".join(f"== {path}\n" + "\n".join(path.read_text().splitlines()[-lines:]) for path in paths)
 
 
+class Running:
+    """A run that goes on in a thread while the test does something to the fleet."""
+
+    def __init__(self, deployed: Deployed, scenario: str, out: Path) -> None:
+        self.out, self._deployed = out, deployed
+        self._path = out.with_suffix(".toml")
+        self._path.write_text(scenario)
+        self._end: Result | BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._end = run(self._deployed.fleet.folder, self._path, out=self.out)
+        except BaseException as error:
+            self._end = error
+
+    @property
+    def rounds(self) -> int:
+        """How many are committed."""
+        told = self.out / "rounds.jsonl"
+        return max((json.loads(line)["round"] for line in told.open()), default=0) if told.exists() else 0
+
+    def until(self, ready: Callable[[], object], what: str) -> None:
+        """Wait for something while the run goes on. Raises: AssertionError where it ends before."""
+        self._deployed.until(lambda: ready() or self._end is not None, what)
+        assert self._end is None or ready(), f"the run ended before {what}: {self._end!r}\n{self._deployed.logs()}"
+
+    def result(self) -> Result:
+        """Of the run that has finished. Raises: what ended it."""
+        self._deployed.until(lambda: self._end is not None, f"{self.out} is over")
+        if isinstance(self._end, BaseException):
+            raise AssertionError(self._deployed.logs()) from self._end
+        assert self._end is not None
+        return self._end
+
+
 @contextmanager
 def deployed(
     folder: Path, *, nodes: int = 3, faults: Mapping[int, Sequence[Fault]] | None = None, seconds: float = 300.0,
     plain: bool = False, abrupt: bool = False,
 ) -> Iterator[Deployed]:  # fmt: skip
     """A fleet in `folder` that is up; faults: of the client's proxy."""
-    copy_project(folder / "fl-ef21")
     fleet = init(folder / "fleet", nodes, port=free_port())
     tls = Identity(fleet.superlink / "server.crt", fleet.superlink / "server.key", fleet.superlink / "ca.crt")
     with ExitStack() as held:
@@ -102,7 +133,7 @@ def deployed(
         for client, proxy in enumerate(proxies):
             (fleet.node(client) / "env").write_text(f'SUPERLINK="{proxy.address}"\n')
         held.callback(down, fleet.folder, patience=5.0)
-        found = Deployed(fleet, folder / "fl-ef21", proxies, time.monotonic() + seconds, plain)
+        found = Deployed(fleet, proxies, time.monotonic() + seconds, plain)
         found.up()
         yield found
 
