@@ -24,9 +24,6 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
     certificate = made.add_extension(names, critical=False).sign(key, hashes.SHA256())
     found = folder / "test.crt", folder / "test.key"
     found[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    found[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )  # fmt: skip
-    )
+    pem, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    found[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, pem, plain))
     return found

@@ -1,11 +1,11 @@
-"""An HTTP/1.1 proxy that ends TLS, counts the bytes of every exchange, and does to requests and answers what networks do.
+"""An HTTP/1.1 proxy that ends TLS, counts the bytes of every exchange, and does to messages what networks do.
 
-    lost       the request never arrives; the connection ends
-    cut        the server has done what was asked, its answer never arrives; the connection ends
-    twice      the request arrives twice, one answer is passed on
-    replayed   a copy of the request arrives once more, after the next request to that path
-    overtaken  the request waits until the next one to that path was answered
-    held       the request waits until somebody says what becomes of it
+lost       the request never arrives; the connection ends
+cut        the server has done what was asked, its answer never arrives; the connection ends
+twice      the request arrives twice, one answer is passed on
+replayed   a copy of the request arrives once more, after the next request to that path
+overtaken  the request waits until the next one to that path was answered
+held       the request waits until somebody says what becomes of it
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Fault:
             raise ValueError(f"what must be one of {', '.join(FAULTS)}, got {self.what!r}")
 
 
-@dataclass
+@dataclass(eq=False)
 class Exchange:
     """A request and its answer: bytes with heads, before encryption, of all that was passed on.
 
@@ -117,12 +117,12 @@ class FaultyProxy:
             self._asked: dict[str, int] = {}
             self._answered: dict[str, int] = {}
             self._copies: dict[str, list[bytes]] = {}
-            self._released: bool | None = None
+            self._verdicts: list[bool] = []
 
     def release(self, arrives: bool) -> None:
-        """What was held arrives, or never does; so does what would be held from now on."""
+        """The first request that is held and was not released yet arrives, or never does."""
         with self._counted:
-            self._released = arrives
+            self._verdicts.append(arrives)
             self._counted.notify_all()
 
     def done(self, what: str) -> int:
@@ -153,7 +153,7 @@ class FaultyProxy:
         """The answer to pass on, None where the connection shall end."""
         exchange, copies = self._count(request)
         self._carry("up", len(request))
-        if exchange.fault == "lost" or (exchange.fault == "held" and not self._hold()):
+        if exchange.fault == "lost" or (exchange.fault == "held" and not self._hold(exchange)):
             return None
         if exchange.fault == "overtaken":
             self._wait_for(exchange)
@@ -180,10 +180,12 @@ class FaultyProxy:
             self.exchanges.append(exchange)
         return exchange
 
-    def _hold(self) -> bool:
+    def _hold(self, exchange: Exchange) -> bool:
+        """Whether it arrives."""
         with self._counted:
-            self._counted.wait_for(lambda: self._released is not None, self.patience)
-            return bool(self._released)
+            before = [one for one in self.exchanges if one.fault == "held"].index(exchange)
+            self._counted.wait_for(lambda: len(self._verdicts) > before, self.patience)
+            return self._verdicts[before] if len(self._verdicts) > before else True
 
     def _wait_for(self, exchange: Exchange) -> None:
         last = exchange.path.rsplit("/", 1)[1]

@@ -1,4 +1,4 @@
-"""A whole deployment on this machine for one test: SuperLink with TLS, SuperNodes with keys, a faulty proxy before each.
+"""A whole deployment on this machine: SuperLink with TLS, SuperNodes with keys, a faulty proxy before each of them.
 
 Everything is bounded in time and ended by process id.
 """
@@ -12,13 +12,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from scenarios.deploy import down, init, processes, run, up
 from scenarios.deploy.layout import Fleet
 from scenarios.results import Result
+from scenarios.told import Told
 from tests.faulty_proxy import Fault, FaultyProxy, Identity
 
 LOCAL = "127.0.0.1"
@@ -49,14 +53,6 @@ class Deployed:
         (one,) = [found for found in processes.load(self.fleet.processes) if found.role == role and found.alive]
         os.kill(one.pid, signal.SIGKILL)
         self.until(lambda: not one.alive, f"{role} is dead")
-
-    def kill_server_app(self) -> None:
-        """kill -9 of the ServerApp's process, a grandchild of the SuperLink."""
-        (superlink,) = [one for one in processes.load(self.fleet.processes) if one.role == "superlink"]
-        found = [pid for pid in superlink.offspring() if "flwr-serverapp" in command_of(pid)]
-        assert found, "no ServerApp runs"
-        for pid in found:
-            os.kill(pid, signal.SIGKILL)
 
     def start(self, scenario: str, out: Path) -> Running:
         """Have the fleet run a scenario's text, as `fl-ef21 deploy run` does; it goes on where the server dies."""
@@ -98,15 +94,24 @@ class Running:
             self._end = error
 
     @property
+    def starts(self) -> list[dict[str, Any]]:
+        """Of the ServerApp, its process's id among what is told of each."""
+        path = self.out / "run.json"
+        return list(json.loads(path.read_text())["starts"]) if path.exists() else []
+
     def rounds(self) -> int:
-        """How many are committed."""
-        told = self.out / "rounds.jsonl"
-        return max((json.loads(line)["round"] for line in told.open()), default=0) if told.exists() else 0
+        """How many are over."""
+        told = Told.of(self.out)
+        return 0 if told is None or told.round is None else told.round.round
 
     def until(self, ready: Callable[[], object], what: str) -> None:
         """Wait for something while the run goes on. Raises: AssertionError where it ends before."""
         self._deployed.until(lambda: ready() or self._end is not None, what)
         assert self._end is None or ready(), f"the run ended before {what}: {self._end!r}\n{self._deployed.logs()}"
+
+    def kill_server_app(self) -> None:
+        """kill -9 of the process that holds the strategy."""
+        os.kill(int(self.starts[-1]["pid"]), signal.SIGKILL)
 
     def result(self) -> Result:
         """Of the run that has finished. Raises: what ended it."""
@@ -143,7 +148,7 @@ def free_port() -> int:
         return int(held.getsockname()[1])
 
 
-def command_of(pid: int) -> str:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    return ""
+def needs_processes() -> None:
+    """Skips where processes that stay alive could not be found and stopped."""
+    if not Path("/proc/self/environ").exists():
+        pytest.skip("no /proc: a process that stays alive could not be found and stopped")

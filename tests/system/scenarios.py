@@ -5,7 +5,7 @@ from __future__ import annotations
 CLIENTS = 3
 
 
-def small(rounds: int = 4, *, timeout: float = 60.0, every: int | None = None, more: str = "") -> str:
+def small(rounds: int = 4, *, timeout: float = 120.0, every: int | None = None, more: str = "") -> str:
     """A scenario's text: digits, d = 650, durable; measured and audited in the end unless `every` says more often.
 
     timeout: seconds; long, so that on a slow machine nobody is late who is not meant to be. more: further sections.
