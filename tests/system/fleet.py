@@ -21,9 +21,10 @@ import pytest
 
 from scenarios.deploy import down, init, processes, run, up
 from scenarios.deploy.layout import Fleet
+from scenarios.deploy.private import write
 from scenarios.results import Result
 from scenarios.told import Told
-from tests.faulty_proxy import Fault, FaultyProxy, Identity
+from tests.faulty_proxy import FaultyProxy, Identity
 
 LOCAL = "127.0.0.1"
 
@@ -124,19 +125,25 @@ class Running:
 
 @contextmanager
 def deployed(
-    folder: Path, *, nodes: int = 3, faults: Mapping[int, Sequence[Fault]] | None = None, seconds: float = 300.0,
-    plain: bool = False, abrupt: bool = False,
+    folder: Path, *, nodes: int = 3, seconds: float = 300.0, plain: bool = False,
+    prefix: Mapping[int, str] | None = None, hosts: Mapping[int, str] | None = None,
 ) -> Iterator[Deployed]:  # fmt: skip
-    """A fleet in `folder` that is up; faults: of the client's proxy."""
-    fleet = init(folder / "fleet", nodes, port=free_port())
+    """A fleet in `folder` that is up.
+
+    prefix: words before the command that is a client's SuperNode. hosts: under which address a client sees its proxy.
+    """
+    hosts = hosts or {}
+    fleet = init(folder / "fleet", nodes, list(hosts.values()), free_port())
     tls = Identity(fleet.superlink / "server.crt", fleet.superlink / "server.key", fleet.superlink / "ca.crt")
     with ExitStack() as held:
         proxies = [
-            held.enter_context(FaultyProxy(fleet.port, tls, (faults or {}).get(client, ()), abrupt=abrupt))
-            for client in range(nodes)
+            held.enter_context(FaultyProxy(fleet.port, tls, host=hosts.get(client, LOCAL))) for client in range(nodes)
         ]
         for client, proxy in enumerate(proxies):
-            (fleet.node(client) / "env").write_text(f'SUPERLINK="{proxy.address}"\n')
+            env = f'SUPERLINK="{proxy.address}"\n'
+            if prefix and client in prefix:
+                env += f'NODE_PROGRAM="{prefix[client]} $NODE_PROGRAM"\n'
+            write(fleet.node(client) / "env", env.encode())
         held.callback(down, fleet.folder, patience=5.0)
         found = Deployed(fleet, proxies, time.monotonic() + seconds, plain)
         found.up()
