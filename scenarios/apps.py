@@ -15,6 +15,7 @@ from clients.program import Program
 from scenarios.loading import load
 from scenarios.runner import RunFailed, flower_loader, serve
 from scenarios.setup import Setup, prepare
+from scenarios.summary import no_quorum
 
 server = ServerApp()
 
@@ -27,7 +28,8 @@ def main(grid: Grid, context: Context) -> None:
     result = serve(_setup(scenario), grid, out, f"flwr run . --run-config 'scenario=\"{scenario}\"'")
     print(f"{result.table().to_string(index=False)}\n\nthe run is in {out}", flush=True)
     if result.summary["status"] != "finished":
-        raise RunFailed(f"the run ended as {result.summary['status']}; see {out}")
+        why = no_quorum(result.summary)
+        raise RunFailed(f"the run ended as {result.summary['status']}{f' ({why})' if why else ''}; see {out}")
 
 
 @lru_cache(maxsize=4)
