@@ -89,7 +89,7 @@ def enough(strategy: CompressedStrategy, round: int) -> Enough | None:
                 block = Block.unpack(packed)
             except Refused:
                 continue
-            heard = Heard(np.array([block.client]), np.array([block.version]), [payload])
+            heard = Heard(np.array([block.client]), np.array([block.point.version]), [payload])
             if block.kind == Kind.UPDATE and block.round == round and strategy.adder.readable(heard).all():
                 usable.add(block.client)
         seen = len(replies)
