@@ -25,6 +25,7 @@ from fl_ef21.problems.attacks import attacked
 from fl_ef21.problems.choosing import Choice, choose
 from fl_ef21.provenance import agreed
 from fl_ef21.schedule import Schedule
+from fl_ef21.sealing import ServerKeys
 from fl_ef21.shadow import Shadow
 from fl_ef21.store import Store
 from fl_ef21.threads import computing_with
@@ -63,6 +64,7 @@ class Setup:
         which the problem holds. label_counts (clients, classes).
       choice: how clients' gradients are taken, None where there is nothing to choose.
       alone: clients are computed one at a time, as on Flower's runtimes.
+      keys: what the server signs with and holds replies against; None where nothing is signed.
     """
 
     scenario: Scenario
@@ -73,6 +75,7 @@ class Setup:
     label_counts: np.ndarray | None
     choice: Choice | None = None
     alone: bool = False
+    keys: ServerKeys | None = None
 
     @property
     def resolved(self) -> Scenario:
@@ -123,6 +126,8 @@ class Setup:
             quorum=Quorum(train.min_reports, train.over_selection), start_clients=train.start_clients,
             patience=train.patience,
         )  # fmt: skip
+        if self.keys is not None:
+            strategy.nodes.authenticate(self.keys)
         helped = remember or self.alone or self.scenario.chaos is not None
         evicting = self.scenario.guard.action == "evict" and strategy.rows is None
         if (helped or evicting) and strategy.server.remembers:

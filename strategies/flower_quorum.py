@@ -87,6 +87,8 @@ def enough(strategy: CompressedStrategy, round: int) -> Enough | None:
             try:
                 packed, payload = read(message)
                 block = Block.unpack(packed)
+                if strategy.nodes.post.keys is not None:
+                    strategy.nodes.post.keys.check(message, packed, block.client)
             except Refused:
                 continue
             heard = Heard(np.array([block.client]), np.array([block.point.version]), [payload])
