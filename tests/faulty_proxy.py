@@ -80,7 +80,6 @@ class FaultyProxy:
       rate: bytes per second of the link, each way, None without limit.
       delay: seconds until the first byte of a request, and of an answer, arrives.
       patience: seconds that an overtaken or held request waits at the most.
-      abrupt: connections end without TLS's goodbye, as where a machine dies.
     """
 
     port: int
@@ -89,7 +88,6 @@ class FaultyProxy:
     rate: float | None = None
     delay: float = 0.0
     patience: float = 120.0
-    abrupt: bool = False
     host: str = "127.0.0.1"
     exchanges: list[Exchange] = field(default_factory=list)
 
@@ -136,7 +134,7 @@ class FaultyProxy:
                 threading.Thread(target=self._serve, args=(below,), daemon=True).start()
 
     def _serve(self, below: socket.socket) -> None:
-        """One connection, until either side ends it."""
+        """One connection, until either side ends it: without TLS's goodbye, as where a cable is pulled."""
         with below, suppress(OSError):
             client = below if self._inbound is None else self._inbound.wrap_socket(below, server_side=True)
             while request := read(client):
@@ -145,9 +143,6 @@ class FaultyProxy:
                     break
                 self._carry("down", len(answer))
                 client.sendall(answer)
-            if isinstance(client, ssl.SSLSocket) and not self.abrupt:
-                client.settimeout(1)
-                client.unwrap()
 
     def _exchange(self, request: bytes) -> bytes | None:
         """The answer to pass on, None where the connection shall end."""

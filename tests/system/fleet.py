@@ -70,7 +70,7 @@ class Deployed:
                 raise TimeoutError(f"waited in vain until {what}\n{self.logs()}")
             time.sleep(0.05)
 
-    def logs(self, lines: int = 25) -> str:
+    def logs(self, lines: int = 12) -> str:
         """The last lines of every process."""
         roles = ["superlink", *(f"node-{client}" for client in range(self.fleet.nodes))]
         paths = [self.fleet.log(role) for role in roles if self.fleet.log(role).exists()]
@@ -125,7 +125,7 @@ class Running:
 
 @contextmanager
 def deployed(
-    folder: Path, *, nodes: int = 3, seconds: float = 300.0, plain: bool = False,
+    folder: Path, *, nodes: int = 3, seconds: float = 600.0, plain: bool = False,
     prefix: Mapping[int, str] | None = None, hosts: Mapping[int, str] | None = None,
 ) -> Iterator[Deployed]:  # fmt: skip
     """A fleet in `folder` that is up.
