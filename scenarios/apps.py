@@ -15,8 +15,9 @@ from clients.program import Program
 from scenarios.ended import noted
 from scenarios.folder import folder_name
 from scenarios.loading import resolve
-from scenarios.runner import Stopped, flower_loader, serve
+from scenarios.runner import NoQuorum, Stopped, flower_loader, serve
 from scenarios.setup import Setup, prepare
+from scenarios.summary import no_quorum
 from scenarios.told import Telling
 
 server = ServerApp()
@@ -32,6 +33,8 @@ def main(grid: Grid, context: Context) -> None:
         result = serve(setup, grid, out, _command(context), Telling(out))
         print(f"{result.table().to_string(index=False)}\n\nthe run is in {out}", flush=True)
         if result.summary["status"] != "finished":
+            if why := no_quorum(result.summary):
+                raise NoQuorum(f"{why}; see {out}")
             raise Stopped(f"the run ended as {result.summary['status']}; see {out}")
 
 
