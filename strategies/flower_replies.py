@@ -12,7 +12,7 @@ from fl_ef21.errors import Refused
 from fl_ef21.flower_internals import NODE_UNAVAILABLE
 
 CLIENT_REASONS = ("block", "client", "source", "plan", "state", "storage", "model", "repair", "gradient", "value",
-                  "stale")  # fmt: skip
+                  "stale", "signature")  # fmt: skip
 FLOWERS_PREFIX = "\nException ClientAppException occurred. Message: "  # before a client's own words
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 def run(scenario: str, out: Path | None, sets: Sequence[str], runtime: str, format: str, debug: bool) -> None:
     """Run, print the final figures and where the report lies. Raises: typer.Exit with what went wrong."""
     with explained(debug):
-        from scenarios.folder import refuse_used
+        from scenarios.folder import folder_name, refuse_used
         from scenarios.loading import load
         from scenarios.progress import listener_for
 
@@ -41,12 +40,17 @@ def run(scenario: str, out: Path | None, sets: Sequence[str], runtime: str, form
             resolved, out=out, runtime=runtime, listener=listener, command=again(scenario, sets, runtime)
         )
         tell(result, out, format)
-        stopped(result.summary["status"], out)
+        stopped(result.summary, out)
 
 
-def stopped(status: str, folder: Path) -> None:
-    """Raises: typer.Exit where the run was stopped by Ctrl-C; says how to go on."""
-    if status == "interrupted":
+def stopped(summary: dict[str, Any], folder: Path) -> None:
+    """Raises: typer.Exit where the run was stopped by Ctrl-C, or too few clients answered; says how to go on."""
+    if summary["status"] == "interrupted":
+        from scenarios.summary import no_quorum
+
+        if why := no_quorum(summary):
+            complain(f"{why}; what was measured until then is in {folder}; go on with: fl-ef21 resume {folder}")
+            raise typer.Exit(Code.NO_QUORUM)
         complain(f"stopped by you; what was measured until then is in {folder}; go on with: fl-ef21 resume {folder}")
         raise typer.Exit(Code.STOPPED)
 
@@ -69,8 +73,3 @@ def again(scenario: str, sets: Sequence[str], runtime: str) -> str:
     for change in sets:
         words += ["--set", change]
     return shlex.join(words + (["--runtime", runtime] if runtime != "resident" else []))
-
-
-def folder_name(name: str) -> str:
-    """A scenario's name with only what is fit for a folder's."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
