@@ -98,6 +98,15 @@ def poll() -> Cost:
 
 
 @lru_cache(maxsize=1)
+def early() -> Cost:
+    """A SuperNode asks for an object that the ServerApp has not brought yet, and will ask again."""
+    from flwr.proto.message_pb2 import PullObjectRequest, PullObjectResponse
+
+    request = PullObjectRequest(node=_node(), run_id=ID, object_id=_NAME)
+    return _exchange("/v1/fleet/pull-object", request, PullObjectResponse(object_found=True))
+
+
+@lru_cache(maxsize=1)
 def heartbeat() -> Cost:
     """A SuperNode says that it lives: every 30 s times 0.7 to 0.9."""
     from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest, SendNodeHeartbeatResponse
