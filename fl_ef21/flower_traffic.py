@@ -6,8 +6,8 @@ that (push-object). Bytes are counted as they travel, heads of requests and resp
 SuperLink, *down* the other way, so both halves of fetching an instruction have bytes in both directions.
 
 All sizes are those of Flower's own serialisation and of its own HTTP client; only a response's head is written down
-here, since the server makes it. Not in it: TCP and IP, TLS, a SuperNode's registration, the app's bundle and polls that
-find nothing (`poll`). docs/bytes.md has the measurement against a real SuperLink.
+here, since the server makes it. Not in it: TCP and IP, TLS, a SuperNode's registration, the app's bundle and what is
+asked for too soon (`poll`, `early`). docs/bytes.md has the measurement against a real SuperLink.
 """
 
 from __future__ import annotations

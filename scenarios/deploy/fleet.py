@@ -133,6 +133,8 @@ def _start(fleet: Fleet, running: dict[str, Process], role: str, settings: dict[
 
 def _program(plain: bool) -> dict[str, str]:
     """What start.sh starts. Flower's own SuperNode needs a port for its ClientApps, which several would share."""
+    if not plain:
+        return {"NODE_PROGRAM": f"{Path(sys.executable).name} -m scenarios.cli node"}
     with socket.create_server((LOCAL, 0)) as free:
         return {"NODE_PROGRAM": "flower-supernode", "NODE_PORT": str(free.getsockname()[1])}
 
