@@ -164,7 +164,7 @@ def _register(fleet: Fleet, say: Say) -> dict[int, str]:
 def _online(
     fleet: Fleet, running: dict[str, Process], known: dict[int, str], count: int, patience: float, say: Say
 ) -> None:
-    deadline = time.monotonic() + patience
+    deadline, said = time.monotonic() + patience, 0
     while count:
         states = flower.nodes(fleet)
         away = [client for client in range(count) if states.get(known[client]) != "online"]
@@ -174,7 +174,9 @@ def _online(
             role = f"node-{client}"
             if not running[role].alive or time.monotonic() > deadline:
                 raise UpFailed(f"client {client} did not come online; {_end_of(fleet, role)}")
-        say(f"waiting for {len(away)} of {count} devices")
+        if len(away) != said:
+            say(f"waiting for {len(away)} of {count} devices")
+            said = len(away)
         time.sleep(0.5)
 
 
