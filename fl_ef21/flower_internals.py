@@ -135,8 +135,13 @@ def simulated(grid: Grid) -> bool:
     return isinstance(grid, InMemoryGrid)
 
 
-def sendable(grid: Grid, messages: Iterable[Message]) -> Iterable[Message]:
-    """The messages as this Grid can take them: that of a deployment goes through them twice, so it is given a list."""
+def deployed(grid: Grid) -> bool:
+    """Whether this is the Grid of a SuperLink with real nodes."""
     from flwr.superlink.grid import HttpGrid
 
-    return list(messages) if isinstance(grid, HttpGrid) else messages
+    return isinstance(grid, HttpGrid)
+
+
+def sendable(grid: Grid, messages: Iterable[Message]) -> Iterable[Message]:
+    """The messages as this Grid can take them: that of a deployment goes through them twice, so it is given a list."""
+    return list(messages) if deployed(grid) else messages

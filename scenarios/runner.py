@@ -21,10 +21,10 @@ from fl_ef21.engine import RayGrid, Settings
 from fl_ef21.engine.keeper import Keep
 from fl_ef21.errors import InputError, Refused, choose
 from fl_ef21.files import FULL
-from fl_ef21.flower_internals import simulate, simulated
+from fl_ef21.flower_internals import deployed, simulate, simulated
 from fl_ef21.store import Files, Memory
 from fl_ef21.tiers import Place
-from scenarios import changes, chaos, footprint, places, report
+from scenarios import changes, chaos, footprint, places, report, timing
 from scenarios.folder import alone, refuse_used
 from scenarios.lasting import CUTS, JOURNAL
 from scenarios.loading import load, parse, to_toml
@@ -68,6 +68,7 @@ def run(
     listener = listener or Silent()
     listener.message("loading data and checking the scenario")
     chaos.check(resolved, runtime)
+    timing.check(resolved, real=False)
     setup = prepare(resolved, alone=runtime == "flower")
     if setup.choice is not None:
         listener.message(str(setup.choice))
@@ -90,6 +91,7 @@ def resume(
         scenario = load(folder / "scenario.toml", overrides)
         for warning in changes.refuse(left, scenario, force):
             listener.message(warning)
+        timing.check(scenario, real=False)
         listener.message("loading data and checking the scenario")
         setup = prepare(scenario, alone=left.runtime == "flower")
         return _conduct(Session(setup, left, listener), choose(RUNTIMES, left.runtime, "runtime"))
@@ -102,6 +104,7 @@ def serve(setup: Setup, grid: Grid, out: Path, command: str) -> Result:
     """
     _count(grid, setup.problem.clients)
     chaos.check(setup.scenario, "flower")
+    timing.check(setup.scenario, real=deployed(grid))
 
     def execute(session: Session) -> None:
         with session.interrupt:

@@ -140,6 +140,13 @@ class Evaluate(Section):
     traffic: Literal["off", "rounds", "clients"] = "rounds"
 
 
+class Devices(Section):
+    """The devices that clients are, for virtual time. Without the section there is none."""
+
+    profile: Text
+    work: Positive = 1.0
+
+
 class Engine(Section):
     """What the simulation may use. actors = 0 computes in this process, without Ray."""
 
@@ -185,6 +192,7 @@ class Scenario(Section):
     attack: Attack | None = None
     guard: Guard = Guard()
     evaluate: Evaluate = Evaluate()
+    devices: Devices | None = None
     engine: Engine = Field(default_factory=Engine)
     cuts: Cuts = Cuts()
     stop: Stop = Stop()
@@ -217,5 +225,6 @@ class Scenario(Section):
 
 SECTIONS: dict[str, type[Section]] = {
     "data": Data, "partition": Partition, "model": Model, "train": Train, "method": Method,
-    "attack": Attack, "guard": Guard, "evaluate": Evaluate, "engine": Engine, "cuts": Cuts, "stop": Stop,
+    "attack": Attack, "guard": Guard, "evaluate": Evaluate, "devices": Devices,
+    "engine": Engine, "cuts": Cuts, "stop": Stop,
 }  # fmt: skip

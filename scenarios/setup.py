@@ -180,6 +180,7 @@ def _shared_text(scenario: Scenario) -> str:
     data = scenario.data.model_copy(update={"path": None, "test_path": None})
     model = scenario.model.model_copy(update={"per_client": None})
     free = {"data": data, "model": model, "engine": Engine(), "cuts": Cuts(), "durability": "memory", "chaos": None}
+    free["devices"] = None
     return to_toml(scenario.model_copy(update=free))
 
 

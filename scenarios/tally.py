@@ -28,6 +28,7 @@ class Tally:
     traffic: dict[str, int] = field(default_factory=dict)
     quarantined: list[int] = field(default_factory=list)
     evicted: list[int] = field(default_factory=list)
+    virtual_seconds: float | None = None
 
     def add(self, done: Round, seconds: float) -> None:
         self.round = done.number

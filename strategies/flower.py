@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
@@ -24,6 +24,7 @@ from fl_ef21.plan import Plan
 from fl_ef21.repair import Repair
 from fl_ef21.shadow import Seen
 from fl_ef21.threads import computing_with
+from fl_ef21.traffic import Down
 from fl_ef21.types import ClientHalf
 from strategies import SERVERS, conduct, flower_questions, images, population
 from strategies.adding import Adder
@@ -58,7 +59,8 @@ class CompressedStrategy(Strategy):
       guard: limits, strikes, and who is in quarantine.
       rows: every client's g_i, where g is a robust aggregate of them instead of their sum.
       account: whether rounds say what they cost in layers.
-      last: what the last round did.
+      last: what the last round did; down: what the one under way sent down, None where nothing is counted.
+      punctual: those of a round's replies that came in time, where another clock than the wall's says so.
     """
 
     def __init__(
@@ -82,6 +84,8 @@ class CompressedStrategy(Strategy):
         self.rows = None if aggregate is None else Rows(aggregate, zeros)
         self.history: History | None = None
         self.last = Round(0, 0, 0, {}, "", 0, 0)
+        self.down: Down | None = None
+        self.punctual: Callable[[Sequence[Message]], list[Message]] | None = None
         whole = records.model_bytes(records.pack_model(self.descent.x))
         self.downlink = downlink_of(plan, self.descent.x, self.clients, whole, experiment)
         self._lacking: dict[int, Point | None] = {}  # who lacks something, and what each has
@@ -101,6 +105,7 @@ class CompressedStrategy(Strategy):
             messages = self.configure_train(number, arrays, ConfigRecord(), grid)
             replies, self._waiting = exchange(grid, messages, timeout, self._waiting, self.late == "apply")
             self.nodes.note(replies)
+            replies = self.punctual(replies) if self.punctual is not None else replies
             arrays, _ = self.aggregate_train(number, replies)
             yield self.last
             if self.last.participants == 0:
@@ -122,7 +127,7 @@ class CompressedStrategy(Strategy):
         if repairs:
             extra = np.array([repairs[i].nbytes if i in repairs else 0 for i in invited.tolist()])
             self._sent = replace(self._sent, repairs=extra)
-        self._down = self.account.down(self._sent, self.downlink, str(server_round))
+        self.down = self.account.down(self._sent, self.downlink, str(server_round))
         carried = self._carried(arrays)
         return self.nodes.post.messages(Kind.TRAIN, invited, server_round, carried, self._sent.base, repairs)
 
@@ -175,7 +180,7 @@ class CompressedStrategy(Strategy):
         up, down = sum(len(payload) for payload in heard.payloads), self._sent.total
         reasons, first = Counter(one.reason for one in refused), str(refused[0]) if refused else ""
         punctual, measured = heard[np.flatnonzero(on_time)], added.measured[:, on_time]
-        spent = self.account.round(server_round, self._down, punctual, measured, replies, self.nodes.of)
+        spent = self.account.round(server_round, self.down, punctual, measured, replies, self.nodes.of)
         late, used = len(heard) - len(punctual), len(added.used)
         self.last = Round(
             server_round, len(self._sent), used, dict(reasons), first, up, down, late, self._repaired, out, gone, spent

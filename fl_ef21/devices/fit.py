@@ -1,0 +1,89 @@
+"""From measurements to a device: medians, and a line through the transfers.
+
+    seconds = trips latency + up / rate_up + down / rate_down
+
+is solved for latency and 1 / rates, none negative, by least absolute deviations: a stalled transfer does not bend it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fl_ef21.blocks import Array
+from fl_ef21.devices.measurements import KINDS, Row
+from fl_ef21.devices.profile import POLL, Device
+from fl_ef21.errors import InputError
+
+LINKS = ("up", "down", "ping")
+TURNS = 40  # of reweighting
+FAST = 1e-11  # seconds a byte: a link beyond 100 GB/s was not seen at all
+
+
+def fit(name: str, rows: Sequence[Row], kind: str = "device") -> Device:
+    """The device that these rows are of. Raises: InputError where it cannot be told from them."""
+    seconds = {of: np.array([row.seconds for row in rows if row.kind == of]) for of in KINDS}
+    if not len(seconds["step"]):
+        raise InputError(f"device {name}", "step", f"was not measured; a device needs rows of kind step: {KINDS['step']}")
+    latency, up, down, error = link(name, [row for row in rows if row.kind in LINKS])
+    step = float(np.median(seconds["step"]))
+    if not step > 0:
+        raise InputError(f"device {name}", step, "the median of its rows of kind step must be greater than 0")
+    told = {of: _quantiles(column) for of, column in seconds.items() if len(column) and of not in LINKS}
+    transfers = sum(row.kind in LINKS for row in rows)
+    measured: Mapping[str, Any] = {"transfers": transfers, "transfer_error": error, "seconds": told}
+    on, off = seconds["on"], seconds["off"]
+    return Device(
+        name, step, up, down, kind,
+        overhead_seconds=_median(seconds["overhead"], 0.0),
+        latency_seconds=latency,
+        poll_seconds=_median(seconds["poll"], POLL),
+        on_seconds=float(on.mean()) if len(on) and on.mean() > 0 else Device.on_seconds,
+        off_seconds=float(off.mean()) if len(off) else 0.0,
+        measured=measured,
+    )  # fmt: skip
+
+
+def link(name: str, rows: Sequence[Row]) -> tuple[float, float, float, float]:
+    """Latency, bytes per second up and down, and the median error relative to the transfers' seconds.
+
+    A rate is inf where more bytes do not take longer. Where all transfers are alike and nothing tells latency and
+    bytes apart, the bytes are it. Raises: InputError where a direction was not measured.
+    """
+    for way in ("up", "down"):
+        if not any(getattr(row, way) > 0 for row in rows):
+            raise InputError(f"device {name}", way, f"was not measured; a device needs rows of kind {way}: {KINDS[way]}")
+    A = np.array([[row.trips, row.up, row.down] for row in rows], dtype=np.float64)
+    y = np.array([row.seconds for row in rows])
+    used = [0, 1, 2] if np.linalg.matrix_rank(A / A.max(axis=0)) == 3 else [1, 2]
+    x = np.zeros(3)
+    x[used] = _least_deviations(A[:, used], y)
+    error = float(np.median(np.abs(A @ x - y) / np.maximum(y, 1e-9)))
+    up, down = (1 / slope if slope > FAST else math.inf for slope in x[1:].tolist())
+    return float(x[0]), up, down, round(error, 4)
+
+
+def _least_deviations(A: Array, y: Array) -> Array:
+    """x >= 0 with the least sum |A x - y|; by least squares with weights 1 / |residual|."""
+    from scipy.optimize import nnls
+
+    scale, weights = A.max(axis=0), np.ones(len(y))
+    x: Array = np.zeros(A.shape[1])
+    small = 1e-4 * float(np.median(y)) + 1e-9  # a residual below this counts as this
+    for _ in range(TURNS):
+        root = np.sqrt(weights)
+        x, _ = nnls(A / scale * root[:, None], y * root)
+        weights = 1 / np.maximum(np.abs(A / scale @ x - y), small)
+    return x / scale
+
+
+def _median(column: Array, otherwise: float) -> float:
+    return float(np.median(column)) if len(column) else otherwise
+
+
+def _quantiles(column: Array) -> dict[str, float | int]:
+    p10, p50, p90 = (float(q) for q in np.quantile(column, (0.1, 0.5, 0.9)))
+    return {"count": len(column), "p10": p10, "p50": p50, "p90": p90}
