@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from scenarios import cli_devices
+from scenarios import cli_deploy, cli_devices
 
 # arguments are explained in docstrings: click 8.5 drops the help of Typer's arguments
 app = typer.Typer(
@@ -22,7 +22,8 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 2 usage, 3 wrong scenario or input, 4 environment, 5 run or check failed, "
            "6 disk full, 7 stopped.",
 )  # fmt: skip
-app.add_typer(cli_devices.app)
+app.add_typer(cli_deploy.app, name="deploy")
+app.add_typer(cli_devices.app, name="devices")
 
 
 class Format(StrEnum):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(name="devices", no_args_is_help=True, help="Measure devices for [devices] of a scenario.")
+app = typer.Typer(no_args_is_help=True, help="Measure devices for [devices] of a scenario.")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Out = Annotated[Path, typer.Option(help="The profile to write, TOML.")]

@@ -54,6 +54,8 @@ def explain(error: Exception) -> tuple[Code, str]:
     name = type(error).__name__  # by name: its module would load torch and Flower
     if name in ("RunFailed", "DiskFull"):
         return Code.FULL if name == "DiskFull" else Code.FAILED, f"the run failed: {error}"
+    if name in ("UpFailed", "FlowerSaid"):
+        return Code.ENVIRONMENT, str(error)
     return Code.FAILED, f"the run failed: {type(error).__name__}: {error} (--debug shows where)"
 
 
