@@ -20,7 +20,7 @@ from strategies.flower import CompressedStrategy
 from strategies.flower_replies import read
 
 FREE = "clock.free"  # in a cut
-SOON, LONGEST = 0.02, 1.0  # seconds between two looks of the server's loop
+LOOKS: Looks | None = Looks(0.02, 1.0)  # seconds between two looks of the server's loop
 
 
 def check(scenario: Scenario, real: bool) -> None:
@@ -47,8 +47,7 @@ class Timing:
     def __init__(self, scenario: Scenario, clients: int) -> None:
         """Raises: InputError where the profile cannot be used."""
         assert scenario.devices is not None
-        looks = Looks(SOON, LONGEST)
-        self.fleet = Fleet.of(profile.load(scenario.devices.profile), clients, scenario.seed, looks)
+        self.fleet = Fleet.of(profile.load(scenario.devices.profile), clients, scenario.seed, LOOKS)
         self.clock = Clock.start(clients)
         self._timeout, self.deadline = scenario.train.timeout, scenario.train.timeout
         wanted = scenario.train.local_steps
