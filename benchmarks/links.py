@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def foretold(method: dict[str, Any], rounds: int, profile: Path) -> list[float]:
 
 def differences(cumulative: Sequence[float]) -> list[float]:
     """Of each round but the first."""
-    return [b - a for a, b in zip(cumulative[1:], cumulative[2:], strict=False)]
+    return [b - a for a, b in pairwise(cumulative[1:])]
 
 
 def collect(folder: Path, rounds: int) -> tuple[dict[str, Times], Path]:

@@ -1,7 +1,7 @@
 """How long a synchronous round takes on devices: arithmetic over what was sent, in virtual seconds.
 
-A device without work asks for some every `poll` seconds. It fetches the instruction, computes, sends its reply, and asks
-again at once. The round is over when the server has seen what it waits for, or at the deadline:
+A device without work asks for some every `poll` seconds. It fetches the instruction, computes, sends its reply, and
+asks again at once. The round is over when the server has seen what it waits for, or at the deadline:
 
     begins  = first question at or after now, once the device is there
     arrives = begins + trips latency + up / rate_up + down / rate_down + overhead + steps step
@@ -24,12 +24,13 @@ from fl_ef21.devices.profile import Device
 
 @dataclass(frozen=True)
 class Looks:
-    """How a server looks for replies: after `first` seconds, then after twice as long each time, `most` at the most;
-    after `first` again when something came.
+    """How a server looks for replies: after `first` seconds, then after `growth` times as long each time, `most` at the
+    most; after `first` again when something came.
     """
 
     first: float
     most: float
+    growth: float
 
     def seen(self, begun: float, arrivals: Array) -> float:
         """When the last of the `arrivals` (m,) is seen by a server that began to look at `begun`."""
@@ -38,7 +39,7 @@ class Looks:
         while at < count:
             time += pause
             got = int(np.searchsorted(waiting, time, side="right"))
-            pause = self.first if got > at else min(2 * pause, self.most)
+            pause = self.first if got > at else min(self.growth * pause, self.most)
             at = got
         return time
 
@@ -67,12 +68,13 @@ class Fleet:
     @classmethod
     def of(cls, devices: Sequence[Device], clients: int, seed: int = 0, looks: Looks | None = None) -> Fleet:
         """Client i has device i mod their number."""
-        columns = [
+        rows = [
             [d.step_seconds, d.overhead_seconds, d.up_bytes_per_second, d.down_bytes_per_second, d.latency_seconds,
              d.poll_seconds, d.on_seconds, d.off_seconds] for d in devices
         ]  # fmt: skip
-        table = np.array(columns, dtype=np.float64).T[:, np.arange(clients) % len(devices)]
-        return cls(*table, seed=seed, looks=looks)
+        table = np.array(rows, dtype=np.float64)[np.arange(clients) % len(devices)]
+        step, overhead, up, down, latency, poll, on, off = table.T.copy()
+        return cls(step, overhead, up, down, latency, poll, on, off, seed, looks)
 
     def there(self, clients: Array, times: Array) -> Array:
         """(m,) times, put off for those that are not there until they are."""

@@ -20,7 +20,7 @@ from strategies.flower import CompressedStrategy
 from strategies.flower_replies import read
 
 FREE = "clock.free"  # in a cut
-LOOKS: Looks | None = Looks(0.02, 1.0)  # seconds between two looks of the server's loop
+LOOKS: Looks | None = Looks(0.02, 1.0, 1.25)  # seconds between two looks of the server's loop
 
 
 def check(scenario: Scenario, real: bool) -> None:

@@ -1,4 +1,4 @@
-"""The links of benchmarks/links.py are as slow as they say. Times are only bounded from below, where a link cannot be faster."""
+"""The links of benchmarks/links.py are as slow as they say: times are bounded from below alone."""
 
 from __future__ import annotations
 

@@ -27,7 +27,9 @@ def fit(name: str, rows: Sequence[Row], kind: str = "device") -> Device:
     """The device that these rows are of. Raises: InputError where it cannot be told from them."""
     seconds = {of: np.array([row.seconds for row in rows if row.kind == of]) for of in KINDS}
     if not len(seconds["step"]):
-        raise InputError(f"device {name}", "step", f"was not measured; a device needs rows of kind step: {KINDS['step']}")
+        raise InputError(
+            f"device {name}", "step", f"was not measured; a device needs rows of kind step: {KINDS['step']}"
+        )
     latency, up, down, error = link(name, [row for row in rows if row.kind in LINKS])
     step = float(np.median(seconds["step"]))
     if not step > 0:
@@ -55,7 +57,9 @@ def link(name: str, rows: Sequence[Row]) -> tuple[float, float, float, float]:
     """
     for way in ("up", "down"):
         if not any(getattr(row, way) > 0 for row in rows):
-            raise InputError(f"device {name}", way, f"was not measured; a device needs rows of kind {way}: {KINDS[way]}")
+            raise InputError(
+                f"device {name}", way, f"was not measured; a device needs rows of kind {way}: {KINDS[way]}"
+            )
     A = np.array([[row.trips, row.up, row.down] for row in rows], dtype=np.float64)
     y = np.array([row.seconds for row in rows])
     used = [0, 1, 2] if np.linalg.matrix_rank(A / A.max(axis=0)) == 3 else [1, 2]
@@ -77,7 +81,8 @@ def _least_deviations(A: Array, y: Array) -> Array:
         root = np.sqrt(weights)
         x, _ = nnls(A / scale * root[:, None], y * root)
         weights = 1 / np.maximum(np.abs(A / scale @ x - y), small)
-    return x / scale
+    found: Array = x / scale
+    return found
 
 
 def _median(column: Array, otherwise: float) -> float:

@@ -1,10 +1,10 @@
 """What was measured of devices, row by row; and a CSV file of such rows.
 
-    device,kind,bytes,seconds
-    kitchen,down,62000,0.61
-    kitchen,up,4100,0.09
-    kitchen,ping,,0.031
-    kitchen,step,,0.32
+device,kind,bytes,seconds
+kitchen,down,62000,0.61
+kitchen,up,4100,0.09
+kitchen,ping,,0.031
+kitchen,step,,0.32
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Device:
       kind: `class` in the file: a word for devices of a sort.
       step_seconds: one gradient step, > 0.
       overhead_seconds: what a message takes besides its steps and its bytes, >= 0.
-      up_bytes_per_second, down_bytes_per_second: towards the server and from it, > 0; inf is a link too fast to measure.
+      up_bytes_per_second, down_bytes_per_second: towards the server and from it, > 0; inf: too fast to measure.
       latency_seconds: of a request and its answer, besides their bytes, >= 0.
       poll_seconds: between two questions for work, >= 0; 0 is a device that is told at once.
       on_seconds, off_seconds: mean length of the stretches in which it is there and is not; off 0 is always there.

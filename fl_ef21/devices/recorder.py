@@ -1,4 +1,4 @@
-"""Measurements of a device while it works: what its SuperNode exchanges with the SuperLink, and what its ClientApp takes.
+"""Measurements of a device at work: what its SuperNode exchanges with the SuperLink, and what its ClientApp takes.
 
 A message is fetched in one go of exchanges, worked on, and answered in another. Each go is a transfer, a question that
 found nothing a ping; what lies between the two goes and is not the ClientApp's is overhead. Where nothing was
@@ -49,7 +49,8 @@ class Recorder:
         self._fetched: float | None = None
         self._between: float | None = None  # seconds from the end of one go to the begin of the other
         self._task: float | None = None
-        self._since, self._last, self._on = 0.0, None, list[float]()
+        self._since, self._on = 0.0, list[float]()  # the stretch that goes on, and those that are over
+        self._last: float | None = None
 
     # What the node tells --------------------------------------------------------------------------
 

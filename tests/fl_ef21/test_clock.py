@@ -42,7 +42,9 @@ def test_the_slowest_of_those_asked_decides() -> None:
     slow = replace(DEVICE, step_seconds=7.0)
     fleet = Fleet.of([DEVICE, slow, DEVICE], 3)
     with_it, _ = Clock.start(3).round(fleet, work(3))
-    without = replace(work(3), **{f: getattr(work(3), f)[[0, 2]] for f in ("clients", "up", "down", "steps", "answered")})
+    without = replace(
+        work(3), **{f: getattr(work(3), f)[[0, 2]] for f in ("clients", "up", "down", "steps", "answered")}
+    )
     assert with_it.now == ONE_ROUND + 3 * 6.5
     assert Clock.start(3).round(fleet, without)[0].now == ONE_ROUND
 
@@ -82,7 +84,7 @@ def test_a_device_that_polls_begins_at_its_first_question_after_the_round_has() 
 
 
 def test_a_server_sees_a_reply_at_its_next_look() -> None:
-    looks = Looks(1.0, 4.0)  # after 1, 3, 7, 11, 15, ...
+    looks = Looks(1.0, 4.0, 2.0)  # after 1, 3, 7, 11, 15, ...
     assert looks.seen(0.0, np.array([6.0])) == 7.0
     assert looks.seen(0.0, np.array([7.5])) == 11.0
     assert looks.seen(10.0, np.array([12.5, 13.5])) == 14.0  # looks at 11 and 13, and soon again
@@ -108,7 +110,9 @@ def test_a_device_that_is_away_begins_when_it_is_back() -> None:
 
 def test_stretches_are_as_long_and_as_often_on_as_they_say() -> None:
     on, off, looks = 30.0, 10.0, 2000
-    share = np.mean([Stretches(0, i, on, off).next_on(t) == t for i in range(20) for t in np.linspace(0, 4000, looks // 20)])
+    share = np.mean(
+        [Stretches(0, i, on, off).next_on(t) == t for i in range(20) for t in np.linspace(0, 4000, looks // 20)]
+    )
     assert share == pytest.approx(on / (on + off), abs=0.05)
 
 

@@ -138,8 +138,10 @@ def test_too_little_is_no_device() -> None:
 
 def test_a_stalled_transfer_does_not_bend_the_line(node: Node) -> None:
     rows = node.seen.rows()
-    stalled = [row if i % 9 else type(row)(row.device, row.kind, row.seconds + 5, row.up, row.down, row.trips)
-               for i, row in enumerate(rows)]
+    stalled = [
+        row if i % 9 else type(row)(row.device, row.kind, row.seconds + 5, row.up, row.down, row.trips)
+        for i, row in enumerate(rows)
+    ]
     device = fit("it", stalled)
     assert device.latency_seconds == pytest.approx(0.04, rel=0.02)
     assert device.down_bytes_per_second == pytest.approx(125_000, rel=0.02)
