@@ -126,15 +126,22 @@ class Clock:
     def start(cls, clients: int) -> Clock:
         return cls(0.0, np.zeros(clients))
 
-    def round(self, fleet: Fleet, work: Work, deadline: float | None = None) -> tuple[Clock, Array]:
+    def round(
+        self, fleet: Fleet, work: Work, deadline: float | None = None, wanted: int | None = None
+    ) -> tuple[Clock, Array]:
         """The clock after a round, and who is on time: (m,) bool.
 
-        deadline: seconds after which the server waits no more; without one it waits for all who answer.
+        deadline: seconds after which the server waits no more. wanted: replies that are enough, the first to arrive.
+        Without either it waits for all who answer.
         """
         arrives = self._begins(fleet, work.clients) + seconds(fleet, work)
         until = np.inf if deadline is None else self.now + deadline
         on_time: Array = work.answered & (arrives <= until)
-        missing = not on_time.all() if deadline is not None else False
+        enough = len(arrives) if wanted is None else wanted
+        if on_time.sum() > enough:
+            first = np.lexsort((work.clients, np.where(on_time, arrives, np.inf)))[:enough]
+            on_time = np.isin(np.arange(len(arrives)), first)
+        missing = deadline is not None and on_time.sum() < enough
         now = until if missing else self._over(fleet, arrives[on_time], until)
         free = self.free.copy()
         free[work.clients] = arrives

@@ -17,10 +17,11 @@ from fl_ef21.errors import InputError, Refused
 from fl_ef21.traffic import Traffic
 from scenarios.schema import Scenario
 from strategies.flower import CompressedStrategy
+from strategies.flower_exchange import GROWTH, LONG, SHORT
 from strategies.flower_replies import read
 
 FREE = "clock.free"  # in a cut
-LOOKS: Looks | None = Looks(0.02, 1.0, 1.25)  # seconds between two looks of the server's loop
+LOOKS: Looks | None = Looks(SHORT, LONG, GROWTH)
 
 
 def check(scenario: Scenario, real: bool) -> None:
@@ -41,7 +42,7 @@ class Timing:
 
     Attributes:
       clock: between two rounds.
-      deadline: virtual seconds of a round; None where there is none.
+      deadline: seconds of a round, virtual ones in a simulation; None where there is none.
     """
 
     def __init__(self, scenario: Scenario, clients: int) -> None:
@@ -49,7 +50,7 @@ class Timing:
         assert scenario.devices is not None
         self.fleet = Fleet.of(profile.load(scenario.devices.profile), clients, scenario.seed, LOOKS)
         self.clock = Clock.start(clients)
-        self._timeout, self.deadline = scenario.train.timeout, scenario.train.timeout
+        self.deadline, self._real = scenario.train.timeout, False
         wanted = scenario.train.local_steps
         dealt = np.array([wanted] if isinstance(wanted, int) else wanted, dtype=np.float64)
         self._steps: Array = scenario.devices.work * dealt[np.arange(clients) % len(dealt)]
@@ -57,13 +58,14 @@ class Timing:
 
     def timeout(self, real: bool) -> float | None:
         """Seconds of the wall's clock for a round: on real devices the deadline is that, else it is virtual."""
-        self.deadline, timeout = (None, self._timeout) if real else (self._timeout, None)
-        return timeout
+        self._real = real
+        return self.deadline if real else None
 
     def punctual(self, strategy: CompressedStrategy, replies: Sequence[Message]) -> list[Message]:
-        """The replies of the round that is under way that come before the deadline."""
+        """The replies of the round under way that come in time: before the deadline, and before there are enough."""
         down = strategy.down
-        if down is None or self.deadline is None:
+        wanted = strategy._wanted if strategy.quorum.factor > 1 else None
+        if down is None or self._real or (self.deadline is None and wanted is None):
             return list(replies)
         sizes = {message.metadata.src_node_id: _size(message) for message in replies}
         nodes = [strategy.nodes.of[client] for client in down.clients.tolist()]
@@ -71,7 +73,7 @@ class Timing:
         cost = flower_traffic.replies([sizes.get(node, 0) for node in nodes])
         up, back = np.where(answered, cost.up, 0), np.where(answered, cost.down, 0)
         work = self._work(down.clients, down.wire.up + up, down.wire.down + back, answered)
-        self._held, on_time = self.clock.round(self.fleet, work, self.deadline)
+        self._held, on_time = self.clock.round(self.fleet, work, self.deadline, wanted)
         late = {node for node, here in zip(nodes, on_time.tolist(), strict=True) if not here}
         return [message for message in replies if message.metadata.src_node_id not in late]
 

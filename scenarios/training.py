@@ -88,7 +88,7 @@ class Training:
         self.strategy.nodes.enrol(grid)
         if self._asides is not None:
             if self.strategy.history is not None:
-                self.strategy.audit(grid)  # who lost its state says so, and is repaired as it is asked to train
+                self.strategy.audit(grid, anyway=True)  # who lost its state says so, and is repaired
             self.strategy.account.asides = self._asides  # those clients had enrolled before
         try:
             outcome = self._begin(grid, keep) or self._rounds(grid, interrupt, keep)

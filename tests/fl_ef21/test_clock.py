@@ -74,6 +74,16 @@ def test_who_never_answers_is_waited_for_until_the_deadline_alone() -> None:
     assert Clock.start(2).round(fleet, silent, deadline=60.0)[0].now == 60.0
 
 
+def test_with_enough_replies_the_round_is_over_and_the_others_are_late() -> None:
+    fleet = Fleet.of([replace(DEVICE, step_seconds=float(i)) for i in (4, 1, 3, 2, 3)], 5)
+    clock, on_time = Clock.start(5).round(fleet, work(5), wanted=3)
+    assert on_time.tolist() == [False, True, True, True, False]  # of two that arrive together the first client
+    assert clock.now == ONE_ROUND + 3 * 2.5 and clock.free.max() == ONE_ROUND + 3 * 3.5
+    assert Clock.start(5).round(fleet, work(5), deadline=100.0, wanted=3)[0].now == clock.now
+    none, on_time = Clock.start(5).round(fleet, work(5), deadline=ONE_ROUND + 3, wanted=3)
+    assert none.now == ONE_ROUND + 3 and on_time.sum() == 1
+
+
 def test_a_device_that_polls_begins_at_its_first_question_after_the_round_has() -> None:
     polling = replace(DEVICE, poll_seconds=1.875)  # a question every 2 s
     fleet = Fleet.of([polling, replace(polling, step_seconds=1.0)], 2)
