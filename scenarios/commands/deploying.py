@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +43,20 @@ def down(folder: Path, debug: bool) -> None:
 
         ended = stop(folder)
         talk(f"ended: {', '.join(ended)}" if ended else "nothing of this fleet was running")
+
+
+def run(
+    folder: Path, scenario: str, out: Path | None, sets: Sequence[str], retries: int, format: str, debug: bool
+) -> None:
+    """Run on a fleet and print the final figures. Raises: typer.Exit with what went wrong."""
+    with explained(debug):
+        from scenarios.commands.running import tell
+        from scenarios.deploy import run as execute
+        from scenarios.progress import listener_for
+
+        result = execute(folder, scenario, out=out, sets=sets, retries=retries, listener=listener_for(sys.stderr))
+        assert result.folder is not None
+        tell(result, result.folder, format)
 
 
 def talk(words: str) -> None:

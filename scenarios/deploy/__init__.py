@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scenarios.deploy.fleet import down, up
     from scenarios.deploy.making import init
+    from scenarios.deploy.submit import run
 
-__all__ = ["down", "init", "up"]
+__all__ = ["down", "init", "run", "up"]
 
 
 def __getattr__(name: str) -> Any:
     """Imported on first use, so that the command line starts at once."""
-    homes = {"init": "making", "up": "fleet", "down": "fleet"}
+    homes = {"init": "making", "up": "fleet", "down": "fleet", "run": "submit"}
     if name not in homes:
         raise AttributeError(f"module 'scenarios.deploy' has no attribute {name!r}")
     from importlib import import_module
