@@ -81,8 +81,8 @@ def fleet(folder: Path, recording: bool) -> Iterator[Path]:
     with ExitStack() as stack:
         for i, (up, down, latency) in enumerate(LINKS):
             link = stack.enter_context(Throttle(port, up, down, latency))
-            program = f"devices record --out profile.toml --name node-{i}" if recording else "node"
-            lines = f'SUPERLINK={link.address}\nNODE_PROGRAM="fl-ef21 {program}"\n'
+            program = f"fl-ef21 devices record --out profile.toml --name node-{i}" if recording else "flower-supernode"
+            lines = f'SUPERLINK={link.address}\nNODE_PROGRAM="{program}"\n'
             (folder / "nodes" / str(i) / "env").write_text(lines)
         stack.callback(deploy.down, folder)
         deploy.up(folder, say=lambda words: print(words, file=sys.stderr, flush=True))

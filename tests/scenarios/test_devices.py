@@ -6,7 +6,6 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -171,7 +170,7 @@ def test_fit_tells_row_and_column_of_a_mistake_and_writes_nothing(tmp_path: Path
 
 
 def test_record_is_a_node_that_writes_what_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import fl_ef21
+    from fl_ef21 import flower_seen
 
     asked = []
 
@@ -185,8 +184,7 @@ def test_record_is_a_node_that_writes_what_it_measured(tmp_path: Path, monkeypat
             seen.exchange("/v1/fleet/push-object", n, 10, 0.01)
         raise SystemExit(0)
 
-    plain = SimpleNamespace(run=node)
-    monkeypatch.setattr(fl_ef21, "flower_node", plain, raising=False)
+    monkeypatch.setattr(flower_seen, "run", node)
     out = tmp_path / "pi.toml"
     done = call("record", "--out", str(out), "--name", "pi", "--class", "board", "--superlink", "here:1", "--poll", "2")
     assert done.exit_code == 0, done.output
