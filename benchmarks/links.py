@@ -13,6 +13,7 @@ import os
 import shutil
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +28,7 @@ import scenarios
 from benchmarks.throttle import Throttle
 from fl_ef21.devices.profile import load, save
 from scenarios import deploy
+from scenarios.deploy import flower
 from scenarios.loading import parse
 
 LINKS = ((60_000.0, 500_000.0, 0.06), (125_000.0, 125_000.0, 0.04), (250_000.0, 1_000_000.0, 0.02))  # up, down, latency
@@ -74,24 +76,46 @@ def text(method: dict[str, Any], rounds: int) -> str:
 def fleet(folder: Path, recording: bool) -> Iterator[Path]:
     """Three nodes behind their links, and their SuperLink; all are ended."""
     if not folder.exists():
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        deploy.init(folder, nodes=NODES, port=port)
+        deploy.init(folder, nodes=NODES, port=free_port())
     port = json.loads((folder / "deploy.json").read_text())["port"]
     with ExitStack() as stack:
         for i, (up, down, latency) in enumerate(LINKS):
             link = stack.enter_context(Throttle(port, up, down, latency))
             program = f"fl-ef21 devices record --out profile.toml --name node-{i}" if recording else "flower-supernode"
-            lines = f'SUPERLINK={link.address}\nNODE_PROGRAM="{program}"\n'
-            (folder / "nodes" / str(i) / "env").write_text(lines)
+            home, runtime = folder / "nodes" / str(i), free_port()
+            options = "--isolation process"
+            lines = {"SUPERLINK": link.address, "NODE_PROGRAM": program, "NODE_PORT": runtime, "NODE_OPTIONS": options}
+            (home / "env").write_text("".join(f'{key}="{value}"\n' for key, value in lines.items()))
+            stack.enter_context(executor(home, runtime))
         stack.callback(deploy.down, folder)
         deploy.up(folder, say=lambda words: print(words, file=sys.stderr, flush=True))
         yield folder
 
 
+@contextmanager
+def executor(home: Path, port: int) -> Iterator[None]:
+    """What works for the node of this folder, its ClientApp loaded once."""
+    command = [sys.executable, "-m", "benchmarks.executor", f"127.0.0.1:{port}"]
+    with (home / "executor.txt").open("a") as log:
+        environment = flower.environment(home / "flower")
+        process = subprocess.Popen(command, env=environment, cwd=home, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
 def measured(folder: Path, method: dict[str, Any], rounds: int, out: Path) -> list[float]:
     """Seconds of each real round."""
-    deploy.run(folder, text(method, rounds), out=out)
+    out.with_suffix(".toml").write_text(text(method, rounds))
+    deploy.run(folder, out.with_suffix(".toml"), out=out)
     return differences(scenarios.Result.load(out).rounds["wall_seconds"].tolist())
 
 
@@ -136,7 +160,7 @@ def told(times: dict[str, Times], profile: Path) -> Iterator[str]:
 
 def main() -> None:
     ask = argparse.ArgumentParser(prog="python -m benchmarks.links", description="Real rounds beside virtual ones.")
-    ask.add_argument("--quick", action="store_true", help="6 rounds instead of 20")
+    ask.add_argument("--quick", action="store_true", help="8 rounds instead of 20")
     ask.add_argument("--json", action="store_true", help="one JSON object on standard output, and nothing else")
     ask.add_argument("--keep", type=Path, metavar="DIR", help="where the fleet, runs and the profile stay")
     given = ask.parse_args()
@@ -144,7 +168,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     try:
-        times, profile = collect(folder, 6 if given.quick else 20)
+        times, profile = collect(folder, 8 if given.quick else 20)
         if given.json:
             print(json.dumps({name: vars(one) | {"error": one.error} for name, one in times.items()}, indent=2))
         else:

@@ -120,10 +120,14 @@ class Recorder:
         self._rows.append(Row(self.name, kind, seconds, up, down, trips))
 
     def _pair(self) -> None:
-        """Once both are known: what the ClientApp took, and what the rest."""
+        """Once both are known: what the ClientApp took, and what the rest.
+
+        Flower's ClientApp may be started before the message is there, and waits for it.
+        """
         if self._task is not None and self._between is not None:
-            self._add("step", self._task / self._steps)
-            self._add("overhead", max(0.0, self._between - self._task))
+            own = min(self._task, self._between)
+            self._add("step", own / self._steps)
+            self._add("overhead", self._between - own)
             self._task = self._between = None
 
     def _add(self, kind: str, seconds: float) -> None:

@@ -94,6 +94,22 @@ def test_a_task_told_of_after_its_reply_went_counts_too(node: Node) -> None:
     assert device.step_seconds == pytest.approx(0.4) and device.overhead_seconds == pytest.approx(0.4)
 
 
+def test_a_task_that_began_before_its_message_was_there_is_not_longer_than_the_time_between() -> None:
+    early = Node(0.04, 20_000.0, 125_000.0, 0.5)
+    early.message(model=31_600, payload=3_000, step=0.2, overhead=0.0)
+    for _ in range(3):
+        early.exchange("pull-messages", 400, 900)
+        early.two_at_a_time("pull-object", [(500, 300)] * 6)
+        early.exchange("confirm-message-received", 500, 140)
+        early.now += 0.8
+        early.seen.task("train", 5.0)
+        early.exchange("push-messages", 1200, 700)
+        early.two_at_a_time("push-object", [(600, 160)] * 3)
+        early.idle(1)
+    device = recorded(early)
+    assert device.step_seconds == pytest.approx(0.2) and device.overhead_seconds == pytest.approx(0, abs=1e-9)
+
+
 def test_questions_that_are_no_training_are_transfers_and_no_steps(node: Node) -> None:
     before = sum(row.kind == "step" for row in node.seen.rows())
     node.message(model=0, payload=40_000, step=9.0, overhead=0.1, kind="query")
