@@ -1,4 +1,4 @@
-"""A ClientApp that stays loaded: `python -m benchmarks.executor HOST:PORT` works for a SuperNode with --isolation process.
+"""A ClientApp that stays loaded: `python -m benchmarks.executor HOST:PORT`, for a SuperNode with --isolation process.
 
 Flower starts a process for every message, in which loading torch takes longer than the links that are to be measured.
 """
