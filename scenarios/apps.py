@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from flwr.serverapp import Grid, ServerApp
 
 from clients.flower import client_app
 from clients.program import Program
+from fl_ef21.sealing import ClientKeys, ServerKeys
 from scenarios.ended import noted
 from scenarios.folder import folder_name
 from scenarios.loading import resolve
-from scenarios.runner import Stopped, flower_loader, serve
+from scenarios.runner import NoQuorum, Stopped, flower_loader, serve
 from scenarios.setup import Setup, prepare
+from scenarios.summary import no_quorum
 from scenarios.told import Telling
 
 server = ServerApp()
@@ -29,9 +32,12 @@ def main(grid: Grid, context: Context) -> None:
     with noted(Path(given) if given else None):
         setup = _setup(_scenario(context))
         out = Path(given or f"runs/{folder_name(setup.scenario.name)}-{context.run_id}").resolve()
+        setup = replace(setup, keys=_server_keys(context, setup.problem.clients))
         result = serve(setup, grid, out, _command(context), Telling(out))
         print(f"{result.table().to_string(index=False)}\n\nthe run is in {out}", flush=True)
         if result.summary["status"] != "finished":
+            if why := no_quorum(result.summary):
+                raise NoQuorum(f"{why}; see {out}")
             raise Stopped(f"the run ended as {result.summary['status']}; see {out}")
 
 
@@ -56,4 +62,14 @@ def _load(context: Context) -> Program:
     return flower_loader(_setup(_scenario(context)), Path(folder) if folder else private)(context)
 
 
-client = client_app(_load)
+def _server_keys(context: Context, clients: int) -> ServerKeys | None:
+    folder = str(context.run_config["message-keys"])
+    return ServerKeys.load(Path(folder), clients) if folder else None
+
+
+def _client_keys(context: Context) -> ClientKeys:
+    mine, theirs = (str(context.node_config.get(name, "")) for name in ("message-key", "server-key"))
+    return ClientKeys.load(mine, theirs)
+
+
+client = client_app(_load, _client_keys)

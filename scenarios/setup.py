@@ -25,6 +25,7 @@ from fl_ef21.problems.attacks import attacked
 from fl_ef21.problems.choosing import Choice, choose
 from fl_ef21.provenance import agreed
 from fl_ef21.schedule import Schedule
+from fl_ef21.sealing import ServerKeys
 from fl_ef21.shadow import Shadow
 from fl_ef21.store import Store
 from fl_ef21.threads import computing_with
@@ -36,6 +37,7 @@ from scenarios.schema_method import Method, default_values
 from strategies import SERVERS
 from strategies.descent import Descent
 from strategies.flower import CompressedStrategy
+from strategies.flower_quorum import Quorum
 from strategies.guard import Limits
 from strategies.history import Kept
 from strategies.robust_named import Aggregate, aggregate_of
@@ -62,6 +64,7 @@ class Setup:
         which the problem holds. label_counts (clients, classes).
       choice: how clients' gradients are taken, None where there is nothing to choose.
       alone: clients are computed one at a time, as on Flower's runtimes.
+      keys: what the server signs with and holds replies against; None where nothing is signed.
     """
 
     scenario: Scenario
@@ -72,6 +75,7 @@ class Setup:
     label_counts: np.ndarray | None
     choice: Choice | None = None
     alone: bool = False
+    keys: ServerKeys | None = None
 
     @property
     def resolved(self) -> Scenario:
@@ -112,14 +116,18 @@ class Setup:
 
         remember: also every client's payloads, so that one that lost its state can be helped, and may leave.
         """
-        plan, method = self.plans[number], self.scenario.method[number]
+        plan, method, train = self.plans[number], self.scenario.method[number], self.scenario.train
         strategy = CompressedStrategy(
             plan, METHODS[plan.method], number=number, x=self.problem.x0(), shapes=self.problem.shapes,
-            weights=self.problem.weights, participation=self.scenario.train.participation,
+            weights=self.problem.weights, participation=train.participation,
             optimizer=method.optimizer, optimizer_args=method.optimizer_args, source=self.source, run=run,
-            account=self.scenario.evaluate.traffic != "off", late=self.scenario.train.late,
+            account=self.scenario.evaluate.traffic != "off", late=train.late,
             limits=Limits(**self.scenario.guard.model_dump()), aggregate=_aggregate(self.scenario, number),
+            quorum=Quorum(train.min_reports, train.over_selection), start_clients=train.start_clients,
+            patience=train.patience,
         )  # fmt: skip
+        if self.keys is not None:
+            strategy.nodes.authenticate(self.keys)
         helped = remember or self.alone or self.scenario.chaos is not None
         evicting = self.scenario.guard.action == "evict" and strategy.rows is None
         if (helped or evicting) and strategy.server.remembers:

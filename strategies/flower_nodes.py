@@ -10,10 +10,10 @@ import numpy as np
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from fl_ef21 import records
 from fl_ef21.blocks import Array
-from fl_ef21.commit import Block
+from fl_ef21.errors import Refused
 from fl_ef21.flower_internals import NODE_UNAVAILABLE, deployed, sendable
+from fl_ef21.sealing import ServerKeys
 from strategies.flower_account import Account
 from strategies.flower_exchange import Mail, Pauses
 from strategies.flower_post import Post
@@ -48,6 +48,10 @@ class Nodes:
         self._there: set[int] | None = None  # who is there, where that has to be looked at
         self._mail: Mail | None = None
         self._trouble = ""  # what the first said that could not answer
+
+    def authenticate(self, keys: ServerKeys) -> None:
+        """From now on sign what goes to clients, and refuse what is not signed by the client it names."""
+        self.post.keys, self._account.signed = keys, True
 
     # Who is there ---------------------------------------------------------------------------------
 
@@ -129,7 +133,11 @@ class Nodes:
         node = reply.metadata.src_node_id
         self._known.add(node)
         self._account.aside("enrol", [0], 1)
-        client = Block.unpack(records.read_block(reply)).client
+        try:
+            client = self.post.who(reply)
+        except Refused as why:
+            log.warning("node %d does not show who it is: %s", node, why)
+            return
         if client >= self._clients:
             log.warning("node %d says it is client %d; there are %d clients", node, client, self._clients)
         elif self.of.get(client, node) == node or self.of[client] not in set(grid.get_node_ids()):
