@@ -13,7 +13,6 @@ import os
 import shutil
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,7 +27,6 @@ import scenarios
 from benchmarks.throttle import Throttle
 from fl_ef21.devices.profile import load, save
 from scenarios import deploy
-from scenarios.deploy import flower
 from scenarios.loading import parse
 
 LINKS = ((60_000.0, 500_000.0, 0.06), (125_000.0, 125_000.0, 0.04), (250_000.0, 1_000_000.0, 0.02))  # up, down, latency
@@ -81,29 +79,12 @@ def fleet(folder: Path, recording: bool) -> Iterator[Path]:
     with ExitStack() as stack:
         for i, (up, down, latency) in enumerate(LINKS):
             link = stack.enter_context(Throttle(port, up, down, latency))
-            program = f"fl-ef21 devices record --out profile.toml --name node-{i}" if recording else "flower-supernode"
-            home, runtime = folder / "nodes" / str(i), free_port()
-            options = "--isolation process"
-            lines = {"SUPERLINK": link.address, "NODE_PROGRAM": program, "NODE_PORT": runtime, "NODE_OPTIONS": options}
-            (home / "env").write_text("".join(f'{key}="{value}"\n' for key, value in lines.items()))
-            stack.enter_context(executor(home, runtime))
+            program = f"fl-ef21 devices record --out profile.toml --name node-{i}" if recording else "fl-ef21 node"
+            lines = f'SUPERLINK={link.address}\nNODE_PROGRAM="{program}"\n'
+            (folder / "nodes" / str(i) / "env").write_text(lines)
         stack.callback(deploy.down, folder)
         deploy.up(folder, say=lambda words: print(words, file=sys.stderr, flush=True))
         yield folder
-
-
-@contextmanager
-def executor(home: Path, port: int) -> Iterator[None]:
-    """What works for the node of this folder, its ClientApp loaded once."""
-    command = [sys.executable, "-m", "benchmarks.executor", f"127.0.0.1:{port}"]
-    with (home / "executor.txt").open("a") as log:
-        environment = flower.environment(home / "flower")
-        process = subprocess.Popen(command, env=environment, cwd=home, stdout=log, stderr=log)
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 def free_port() -> int:

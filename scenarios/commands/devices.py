@@ -45,7 +45,7 @@ def record(
     with explained(debug):
         if not out.parent.is_dir():
             raise InputError("--out", str(out), f"the folder {out.parent} is not there; make it, or name another")
-        from fl_ef21 import flower_seen
+        from fl_ef21 import flower_node
         from fl_ef21.devices.recorder import Recorder
 
         recorder, over = Recorder(name or socket.gethostname(), local_steps), threading.Event()
@@ -56,7 +56,7 @@ def record(
             ending.daemon = True
             ending.start()
         try:
-            flower_seen.run(list(options), recorder)
+            flower_node.run(list(options), recorder)
         finally:
             over.set()
             keeping.join()

@@ -170,7 +170,7 @@ def test_fit_tells_row_and_column_of_a_mistake_and_writes_nothing(tmp_path: Path
 
 
 def test_record_is_a_node_that_writes_what_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fl_ef21 import flower_seen
+    from fl_ef21 import flower_node
 
     asked = []
 
@@ -184,7 +184,7 @@ def test_record_is_a_node_that_writes_what_it_measured(tmp_path: Path, monkeypat
             seen.exchange("/v1/fleet/push-object", n, 10, 0.01)
         raise SystemExit(0)
 
-    monkeypatch.setattr(flower_seen, "run", node)
+    monkeypatch.setattr(flower_node, "run", node)
     out = tmp_path / "pi.toml"
     done = call("record", "--out", str(out), "--name", "pi", "--class", "board", "--superlink", "here:1", "--poll", "2")
     assert done.exit_code == 0, done.output
