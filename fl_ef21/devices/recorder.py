@@ -125,9 +125,9 @@ class Recorder:
         Flower's ClientApp may be started before the message is there, and waits for it.
         """
         if self._task is not None and self._between is not None:
-            own = min(self._task, self._between)
+            own = max(0.0, min(self._task, self._between))
             self._add("step", own / self._steps)
-            self._add("overhead", self._between - own)
+            self._add("overhead", max(0.0, self._between - own))
             self._task = self._between = None
 
     def _add(self, kind: str, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -178,10 +179,11 @@ def test_record_is_a_node_that_writes_what_it_measured(tmp_path: Path, monkeypat
         asked.append(options)
         for n in (10, 5000):
             for path in ("pull-messages", "pull-object", "confirm-message-received"):
-                seen.exchange(f"/v1/fleet/{path}", 100, n, 0.01)
+                seen.exchange(f"/v1/fleet/{path}", 100, n, 1e-9)
+            time.sleep(0.01)
             seen.task("train", 0.001)
-            seen.exchange("/v1/fleet/push-messages", 100, 10, 0.01)
-            seen.exchange("/v1/fleet/push-object", n, 10, 0.01)
+            seen.exchange("/v1/fleet/push-messages", 100, 10, 1e-9)
+            seen.exchange("/v1/fleet/push-object", n, 10, 1e-9)
         raise SystemExit(0)
 
     monkeypatch.setattr(flower_node, "run", node)
