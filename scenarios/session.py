@@ -182,6 +182,7 @@ class Kept:
         note = self._training.image()[1] | {"rows": list(rows), "shadows": list(shadows)}
         if self._session.run.runtime == "flower" and self._spent is not None:
             note["traffic"] = self._spent.pack()  # who goes on does not run this round again
+            note |= {} if self._training.timing is None else self._training.timing.note()
         self._to.commit(self._training, note)
 
     def cut(self, now: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,8 +33,12 @@ def check(scenario: Scenario, real: bool) -> None:
     if scenario.evaluate.traffic == "off":
         advice = '[devices] is about bytes on the wire; keep the account of them, with "rounds"'
         raise InputError("evaluate.traffic", "off", advice)
-    if not real and scenario.train.timeout is not None and scenario.train.late == "apply":
-        advice = 'simulated devices that miss a deadline are not heard later; use "discard", or leave train.timeout out'
+    train = scenario.train
+    if not real and train.late == "apply" and (train.timeout is not None or train.over_selection > 1):
+        advice = (
+            'simulated devices that are late are not heard later; use "discard", or leave train.timeout and '
+            "train.over_selection out"
+        )
         raise InputError("train.late", "apply", advice)
 
 
@@ -70,7 +75,7 @@ class Timing:
         sizes = {message.metadata.src_node_id: _size(message) for message in replies}
         nodes = [strategy.nodes.of[client] for client in down.clients.tolist()]
         answered = np.array([node in sizes for node in nodes], dtype=bool)
-        cost = flower_traffic.replies([sizes.get(node, 0) for node in nodes])
+        cost = flower_traffic.replies([sizes.get(node, 0) for node in nodes], signed=strategy.account.signed)
         up, back = np.where(answered, cost.up, 0), np.where(answered, cost.down, 0)
         work = self._work(down.clients, down.wire.up + up, down.wire.down + back, answered)
         self._held, on_time = self.clock.round(self.fleet, work, self.deadline, wanted)
@@ -91,6 +96,15 @@ class Timing:
     def image(self) -> dict[str, Tensor]:
         """What it takes to go on, besides the time."""
         return {FREE: torch.from_numpy(self.clock.free)}
+
+    def note(self) -> dict[str, Any]:
+        """The same, as JSON can keep it."""
+        return {FREE: self.clock.free.tolist()}
+
+    def redo(self, note: Mapping[str, Any], now: float) -> None:
+        """Be as after the round that left this note; a round that will be computed again left none."""
+        if FREE in note:
+            self.clock = Clock(now, np.array(note[FREE], dtype=np.float64))
 
     def restore(self, tensors: Mapping[str, Tensor], now: float) -> None:
         self.clock = Clock(now, tensors[FREE].numpy().copy())

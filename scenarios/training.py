@@ -79,8 +79,8 @@ class Training:
         spent = Traffic.unpack(note["traffic"]) if note.get("traffic") else None
         if spent is not None:
             self.clients.add(spent)
-            if self.timing is not None:
-                self.timing.count(spent)
+        if self.timing is not None:
+            self.timing.redo(note, self.tally.virtual_seconds or 0.0)
         return spent
 
     # Rounds ---------------------------------------------------------------------------------------

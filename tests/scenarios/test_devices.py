@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from fl_ef21 import flower_traffic
 from fl_ef21.devices.profile import Device, load, save
 from fl_ef21.errors import InputError
 from fl_ef21.flower_traffic import Cost
-from fl_ef21.traffic import Down, Traffic, tally
+from fl_ef21.traffic import Down, tally
 from scenarios import timing
 from scenarios.cli import app
 from scenarios.loading import ScenarioError, parse
@@ -112,11 +113,25 @@ def test_a_run_that_was_left_goes_on_in_virtual_time_too(
     assert virtual(scenarios.resume(tmp_path / "run")) == virtual(whole)
 
 
-def test_a_round_that_is_made_again_from_the_journal_takes_as_long(profile: Callable[..., dict[str, Any]]) -> None:
+def test_a_round_that_is_made_again_from_the_journal_leaves_the_clock_where_it_was(
+    profile: Callable[..., dict[str, Any]],
+) -> None:
     clock, again = (Timing(scenario(devices=profile(SLOW, FAST)), 3) for _ in range(2))
-    down = Down(np.arange(3), np.full(3, 900), np.zeros(3), np.zeros(3), Cost(np.full(3, 7000), np.full(3, 3000)))
+    wire = Cost(np.full(3, 7000), np.full(3, 3000))
+    down = Down(np.arange(3), np.full(3, 900), np.zeros(3), np.zeros(3), wire)
     spent = tally(1, down, np.array([0, 2]), np.array([70, 90]), np.zeros(2), np.zeros(2))
-    assert again.count(Traffic.unpack(spent.pack())) == clock.count(spent) > 0
+    now = clock.count(spent)
+    again.redo(json.loads(json.dumps(clock.note())), now)
+    assert again.count(spent) == clock.count(spent) > now > 0
+
+
+def test_with_over_selection_the_devices_that_are_first_take_part(profile: Callable[..., dict[str, Any]]) -> None:
+    told = profile(replace(SLOW, step_seconds=50.0), FAST, FAST, FAST)
+    train = {"participation": 0.75, "over_selection": 4 / 3, "start": "zero"}
+    result = scenarios.run(scenario(devices=told, train=train, evaluate={"every": 1}))
+    alone = scenarios.run(scenario(devices=profile(FAST), train=train, evaluate={"every": 1}))
+    assert list(result.rounds["participants"])[1:] == [9] * 6
+    assert virtual(result)[-1] == pytest.approx(virtual(alone)[-1], rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +139,7 @@ def test_a_round_that_is_made_again_from_the_journal_takes_as_long(profile: Call
     [
         ({"evaluate": {"traffic": "off"}}, "evaluate.traffic"),
         ({"train": {"timeout": 1.0, "late": "apply"}}, "train.late"),
+        ({"train": {"over_selection": 1.5, "participation": 0.5, "late": "apply"}}, "train.late"),
         ({"devices": {"profile": "nowhere.toml"}}, "profile"),
     ],
 )
