@@ -216,6 +216,23 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR")], debug: Debug 
     reading.report(folder, debug)
 
 
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR")],
+    onnx: Annotated[bool, typer.Option("--onnx", help="Also as ONNX; needs pip install 'fl-ef21[onnx]'.")] = False,
+    method: Annotated[str | None, typer.Option(help="Only this one, by its label.", show_default=False)] = None,
+    format: AsFormat = Format.text,
+    debug: Debug = False,
+) -> None:
+    """Write final models as torch.export programs beside their safetensors. Exit code 5 where one cannot be.
+
+    DIR is a run folder.
+    """
+    from scenarios.commands import exporting
+
+    exporting.export(folder, onnx, method, format.value, debug)
+
+
 @app.command("list")
 def list_(kind: Annotated[Kind, typer.Argument()], format: AsFormat = Format.text) -> None:
     """Names a scenario may use, each with a line about it."""

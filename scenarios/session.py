@@ -14,7 +14,7 @@ from flwr.serverapp import Grid
 from fl_ef21.engine import RayGrid, ShardLost
 from fl_ef21.failpoints import failpoint
 from fl_ef21.traffic import Traffic
-from scenarios import changes, chaos
+from scenarios import changes, chaos, model_files
 from scenarios.folder import alone
 from scenarios.interrupt import Interrupt
 from scenarios.lasting import JOURNAL, Lasting, images, restore
@@ -140,6 +140,7 @@ class Session:
         self.outcomes.append((training.label, outcome))
         if self.setup.scenario.evaluate.traffic != "off":
             self.recorder.traffic.method(training.number, training.label, training.clients)
+        model_files.write(self.out, self.setup, training.number, training.strategy.descent.x, training.tally.round)
         if outcome.over:
             self.recorder.settle()
             if lasting.journal is not None:
