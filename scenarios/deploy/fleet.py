@@ -100,6 +100,8 @@ def speaks(fleet: Fleet, patience: float = 2.0) -> bool:
         with socket.create_connection((LOCAL, fleet.port), patience) as raw:
             trusted.wrap_socket(raw, server_hostname=LOCAL).close()
         return True
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):  # it is just ending
+        return False
     except ssl.SSLError as error:
         raise InputError("port", fleet.port, f"another program listens there ({error.reason}); end it") from error
     except OSError:
