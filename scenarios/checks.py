@@ -40,7 +40,7 @@ def opened(folder: Path) -> Iterator[tuple[RunFile, Setup, Journal]]:
     if not path.exists():
         advice = 'has no journal: the run was not durable; durability = "disk" keeps one'
         raise InputError("DIR", str(folder), advice)
-    setup = prepare(parse(run.scenario), alone=run.runtime == "flower")
+    setup = prepare(parse(run.scenario), alone=run.runtime == "flower", elsewhere=True)
     journal = Journal.read(path, run.nonce)
     try:
         yield run, setup, journal

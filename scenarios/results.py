@@ -28,6 +28,7 @@ COLUMNS = {
     "invariant_error": "float64",
     "wall_seconds": "float64",
     # what runs of earlier versions lack
+    "evaluated": "float64",
     "uplink_algorithm_bits": "float64",
     "uplink_wire_bytes": "float64",
     "uplink_bound_bytes": "float64",

@@ -28,7 +28,7 @@ class Account:
     """Counts; where it is not `open`, nothing is counted and nothing is spent on it.
 
     Attributes:
-      asides: wire bytes of enrolment, audits and farewells.
+      asides: wire bytes of enrolment, audits, evaluations by clients and farewells.
     """
 
     def __init__(self, plan: Plan, dim: int, open: bool) -> None:
@@ -81,11 +81,14 @@ class Account:
         errors = failed(replies, nodes)
         return traffic.tally(number, down, heard.clients, payloads, measured[0], measured[1] / 8, errors)
 
-    def aside(self, group: str, payloads: Sequence[int], asked: int) -> None:
-        """So many questions, and answers with payloads of these lengths, that are no part of a round."""
+    def aside(self, group: str, payloads: Sequence[int], asked: int, model: int | None = None) -> None:
+        """So many questions, and answers with payloads of these lengths, that are no part of a round.
+
+        model: bytes of the model that the questions carry.
+        """
         if not self.open:
             return
-        question, answers = flower_traffic.instruction(None, group), flower_traffic.replies(payloads, group)
+        question, answers = flower_traffic.instruction(model, group), flower_traffic.replies(payloads, group)
         up, down = asked * question.up + int(answers.up.sum()), asked * question.down + int(answers.down.sum())
         self.asides += flower_traffic.Cost(up, down)
 

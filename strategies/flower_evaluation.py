@@ -1,0 +1,38 @@
+"""Where the server has no samples to measure f by: clients are asked for sums over theirs."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+from flwr.serverapp import Grid
+
+from fl_ef21 import records
+from fl_ef21.commit import Kind
+from fl_ef21.flower_internals import sendable
+from fl_ef21.measured import Measured, weigh
+from strategies.downlink import WHOLE
+
+if TYPE_CHECKING:
+    from strategies.flower import CompressedStrategy
+
+log = logging.getLogger("fl_ef21")
+PATIENCE = 600.0  # seconds
+
+
+def evaluate(strategy: CompressedStrategy, grid: Grid, timeout: float | None = None) -> Measured:
+    """f and the accuracy at the server's model, over who answers within `timeout` seconds.
+
+    All clients that are there are asked, in quarantine or not; training knows nothing of it, but that a late reply
+    which is still open is not awaited any more, as with an audit.
+    """
+    clients = np.array([i for i in strategy.members.ids().tolist() if i in strategy.nodes.of], dtype=np.int64)
+    now, model = strategy.last.number, records.pack_model(strategy.descent.x)
+    messages = strategy.nodes.post.messages(Kind.EVALUATE, clients, now, {WHOLE: (model, None)})
+    heard = strategy.open(grid.send_and_receive(sendable(grid, messages), timeout=timeout or PATIENCE)).heard
+    sizes = [len(payload) for payload in heard.payloads]
+    strategy.account.aside(str(now), sizes, len(clients), records.model_bytes(model))
+    if len(heard) < len(clients):
+        log.warning("round %d: %d of %d clients measured f", now, len(heard), len(clients))
+    return weigh(heard.clients, heard.payloads, strategy.members.weights)
