@@ -55,7 +55,10 @@ def test_samples_may_lie_flat_in_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 0.9])
 def test_a_device_holds_of_its_file_what_the_folder_says_it_does(fraction: float, tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
-    everybody, form = load("files", path=folder, **asked(test_fraction=fraction)), Form.of(**asked(test_fraction=fraction))
+    everybody, form = (
+        load("files", path=folder, **asked(test_fraction=fraction)),
+        Form.of(**asked(test_fraction=fraction)),
+    )
     for i, suffix in enumerate(FORMATS):
         mine = one(form, i, "node-config.data-path", folder / f"client-{i}.{suffix}")
         rows = everybody.groups == i
@@ -126,9 +129,9 @@ WRONG: dict[str, tuple[Any, str]] = {
     "lengths.npz": ({"x": X, "y": Y[:2]}, "has 3 samples but 2 labels"),
     "flat.npz": ({"x": Y, "y": Y}, r"x must be \(samples, ...\) and y \(samples,\), not \(3,\) and \(3,\)"),
     "empty.npz": ({"x": X[:0], "y": Y[:0]}, "holds no samples"),
-    "shape.npz": ({"x": X[:, :, :2], "y": Y}, r"its samples have shape \(2, 2\), the scenario's are of shape \(2, 3\): 6"),
+    "shape.npz": ({"x": X[:, :, :2], "y": Y}, r"its samples have shape \(2, 2\), the scenario's are of shape \(2, 3\)"),
     "width.npz": ({"x": X[:, :, 0], "y": Y}, "its samples are 2 numbers"),
-    "range.npz": ({"x": X, "y": Y * 0 + [0, 4, 0]}, r"row 1 \(from 0\) has the label 4; with data.classes = 4 .* 0 to 3"),
+    "range.npz": ({"x": X, "y": Y * 0 + [0, 4, 0]}, r"row 1 \(from 0\) has the label 4; with data.classes = 4 "),
     "negative.npz": ({"x": X, "y": Y * 0 - 1}, r"row 0 \(from 0\) has the label -1"),
     "half.npz": ({"x": X, "y": Y + 0.5}, "which is not a whole number"),
     "nan.npz": ({"x": X * [[[1]], [[np.nan]], [[1]]], "y": Y}, r"row 1 \(from 0\) has a feature that is not a finite"),
@@ -197,7 +200,7 @@ def test_ten_clients_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
 
 def test_a_test_set_of_ones_own_and_one_of_nobodys_exclude_each_other(tmp_path: Path) -> None:
     test = write(tmp_path / "test.npz", X, Y)
-    with pytest.raises(InputError, match="data.test_fraction = 0.5: must be 0 where data.test_path is given"):
+    with pytest.raises(InputError, match=r"data.test_fraction = 0.5: must be 0 where data.test_path is given"):
         load("files", path=folder_of(tmp_path), test_path=test, **asked(test_fraction=0.5))
 
 

@@ -50,7 +50,7 @@ def test_a_quadratic_is_summed_up_too() -> None:
 def test_a_clients_sums_do_not_depend_on_who_is_beside_it(name: str) -> None:
     p = stepping(problem(name), 2, 0.1)
     x, whole = point(p), p.sums(point(p), torch.arange(5))  # type: ignore[arg-type]
-    for held in (range(0, 2), range(2, 5), range(3, 4)):
+    for held in (range(2), range(2, 5), range(3, 4)):
         ids = torch.tensor(held)
         assert torch.equal(p.shard(held).sums(x, ids), whole[ids])
 
@@ -65,7 +65,7 @@ def test_working_in_small_pieces_adds_up_to_the_same(monkeypatch: pytest.MonkeyP
 def test_a_client_that_a_shard_does_not_hold_is_an_error() -> None:
     p = problem()
     with pytest.raises(IndexError, match="client 3 is not in this shard"):
-        p.shard(range(0, 3)).sums(point(p), torch.tensor([3]))
+        p.shard(range(3)).sums(point(p), torch.tensor([3]))
 
 
 def test_the_mean_over_three_clients_is_as_written_out() -> None:
@@ -80,7 +80,8 @@ def test_of_those_who_answer_the_weights_sum_to_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "lie", [(0, 1, 0, 0), (-4, 1, 0, 0), (math.nan, 1, 0, 0), (math.inf, 1, 0, 0), (3, math.nan, 4, 1), (3, math.inf, 4, 1)]
+    "lie",
+    [(0, 1, 0, 0), (-4, 1, 0, 0), (math.nan, 1, 0, 0), (math.inf, 1, 0, 0), (3, math.nan, 4, 1), (3, math.inf, 4, 1)],
 )
 def test_numbers_that_cannot_be_stay_out(lie: tuple[float, float, float, float]) -> None:
     found = weigh(np.arange(3), told((10, 20, 4, 1), lie, (5, 5, 0, 0)), WEIGHTS)
