@@ -4,6 +4,7 @@ none, the run is the same; what needs samples that lie elsewhere is refused."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -250,3 +251,29 @@ def test_a_gradient_norm_that_clients_cannot_tell_stops_nothing() -> None:
     with pytest.raises(ScenarioError, match=r"stop.grad_norm_sq = 0.1 needs the full gradient, which clients do not"):
         parse(text + '[evaluate]\nwhere = "clients"\n')
     assert parse(text).stop.grad_norm_sq == 0.1
+
+
+def test_the_scenario_of_the_page_runs_and_its_errors_are_told_as_they_stand_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    digits_in_files(tmp_path / "data", 3)
+    asked = parse(page.split("```toml\n")[1].split("```")[0], ["rounds=1", "engine.actors=0"])
+    assert scenarios.run(asked).summary["status"] == "finished"
+    (tmp_path / "data" / "client-1.csv").unlink()
+    x, y = (np.load(tmp_path / "data" / "client-0.npz")[name] for name in "xy")
+    np.savez(tmp_path / "range.npz", x=x, y=np.where(np.arange(len(y)) == 7, 10, 0))
+    np.savez(tmp_path / "width.npz", x=x.reshape(-1, 64)[:, 1:], y=y)
+    (tmp_path / "a.csv").write_text("label,humidity\n" + "1,2\n" * 16 + "1,n/a\n")
+    names = ("a.csv", "range.npz", "width.npz")
+    said = [caught(asked), *(caught(asked, own=Own(0, str(tmp_path / name))) for name in names)]
+    lines = page.split("```text\n")[1].split("```")[0].replace("/home/me", str(tmp_path)).splitlines()
+    for line, one, name in zip(lines, said, ("", *names), strict=True):
+        assert re.sub(r"/home/pi/samples\.\w+", f"{tmp_path}/{name}", line) == one
+
+
+def caught(asked: Scenario, **how: Any) -> str:
+    with pytest.raises(InputError) as error:
+        prepare(asked, alone=True, **how)
+    return str(error.value)
