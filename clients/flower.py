@@ -11,27 +11,37 @@ from clients.program import Program
 from fl_ef21 import records
 from fl_ef21.commit import Block, Kind
 from fl_ef21.errors import InputError, Refused
+from fl_ef21.sealing import ClientKeys
 
 
-def client_app(load: Callable[[Context], Program]) -> ClientApp:
+UNSIGNED = ClientKeys()
+
+
+def client_app(
+    load: Callable[[Context], Program], keys: Callable[[Context], ClientKeys] = lambda _: UNSIGNED
+) -> ClientApp:
     """A ClientApp whose clients are those of the program that `load` finds for a context.
 
+    keys: what a client signs with, and whose instructions it follows.
     A node whose node-config says `leaving=true` answers that its client leaves, and computes no more.
     """
     app = ClientApp()
 
     def answer(message: Message, context: Context) -> Message:
-        if context.node_config.get("leaving") and message.metadata.message_type == "train":
-            return Message(records.reply(Block.answered(records.read_block(message), Kind.BYE), b""), reply_to=message)
+        mine = keys(context)
+        mine.check(message)
+        block = records.read_block(message)
+        if context.node_config.get("leaving") and Block.unpack(block).kind == Kind.TRAIN:
+            return Message(mine.seal(records.reply(Block.answered(block, Kind.BYE), b"")), reply_to=message)
         model = message.content.get(records.MODEL)
         x = None if model is None else records.unpack_model(message.content.array_records[records.MODEL])
         told = [records.read_broadcast(message.content)]
         repair = records.read_repair(message.content)
         repairs = {} if repair is None else {0: repair}
-        got = load(context).answer(x, [identity(context)], [records.read_block(message)], told, repairs)[0]
+        got = load(context).answer(x, [identity(context)], [block], told, repairs)[0]
         if isinstance(got, Refused):
             raise got
-        return Message(records.reply(*got), reply_to=message)
+        return Message(mine.seal(records.reply(*got)), reply_to=message)
 
     app.train()(answer)
     app.query()(answer)

@@ -21,7 +21,7 @@ import numpy as np
 from flwr.app import Message, RecordDict
 from numpy.typing import NDArray
 
-from fl_ef21 import records
+from fl_ef21 import records, signing
 from fl_ef21.broadcast import Broadcast
 from fl_ef21.commit import HASH, Block, Point
 from fl_ef21.flower_internals import make_message
@@ -50,14 +50,15 @@ class Cost:
 
 @lru_cache(maxsize=1024)
 def instruction(
-    model: int | None, group: str = "1", block: int = Block.size, increments: tuple[int, ...] | None = None
-) -> Cost:
+    model: int | None, group: str = "1", block: int = Block.size, increments: tuple[int, ...] | None = None,
+    signed: bool = False,
+) -> Cost:  # fmt: skip
     """An instruction and all that fetches it.
 
     `model` is the length of the model's array as Flower serialises it, None without one; `increments` those of what is
     sent with the model's version, None without a version.
     """
-    content = records.instruction(None, bytes(block))
+    content = _sealed(records.instruction(None, bytes(block)), signed)
     if model is not None:
         content[records.MODEL] = records.blank_model(model)
     if increments is not None:
@@ -67,17 +68,19 @@ def instruction(
     return pulled(_message(content, asked, group, reply=False))
 
 
-def replies(payloads: Sizes | Sequence[int], group: str = "1") -> Cost:
+def replies(payloads: Sizes | Sequence[int], group: str = "1", signed: bool = False) -> Cost:
     """Replies with payloads of these lengths (m,), each as `reply` says."""
     lengths = np.asarray(payloads, dtype=np.int64)
-    base = reply(1, group)
-    return Cost(base.up + _grown(lengths, _object_up) - _grown(1, _object_up), base.down + np.zeros_like(lengths))
+    base = reply(1, group, signed=signed)
+    more = _grown(lengths, _object_up, signed) - _grown(1, _object_up, signed)
+    return Cost(base.up + more, base.down + np.zeros_like(lengths))
 
 
 @lru_cache(maxsize=1024)
-def reply(payload: int, group: str = "1", block: int = Block.size) -> Cost:
+def reply(payload: int, group: str = "1", block: int = Block.size, signed: bool = False) -> Cost:
     """A reply and all that brings it."""
-    return pushed(_message(records.reply(bytes(block), bytes(payload)), "train", group, reply=True))
+    content = _sealed(records.reply(bytes(block), bytes(payload)), signed)
+    return pushed(_message(content, "train", group, reply=True))
 
 
 @lru_cache(maxsize=1024)
@@ -156,6 +159,12 @@ def _parts(message: Message) -> tuple[Any, Any, list[bytes]]:
     return message_to_proto(bare), get_object_tree(message), [one.deflate() for one in objects]
 
 
+def _sealed(content: RecordDict, signed: bool) -> RecordDict:
+    if signed:
+        content.config_records[records.PROTOCOL][records.SIGNATURE] = bytes(signing.SIZE)
+    return content
+
+
 def _message(
     content: RecordDict | None, kind: str, group: str, reply: bool, error: tuple[int, str | None] | None = None
 ) -> Message:
@@ -216,11 +225,11 @@ def _request_head() -> int:
 # How a payload's length shows: the sizes of what is wrapped around it, layer by layer. Constant parts cancel.
 
 
-def _grown(payload: Any, last: Any) -> Any:
+def _grown(payload: Any, last: Any, signed: bool) -> Any:
     length = np.asarray(payload, dtype=np.int64)
     value = _field(length)
     entry = _field(value) + 2 + len(records.PAYLOAD)
-    body = _field(entry) + _block_entry()
+    body = _field(entry) + _other_entries(signed)
     content = body + _digits(body) + len("ConfigRecord") + 3
     return last(_field(content))
 
@@ -232,10 +241,11 @@ def _object_up(content: Any) -> Any:
     return content + rest + _digits(content + rest)
 
 
-@lru_cache(maxsize=1)
-def _block_entry() -> int:
-    """Bytes of the block's item in the serialised ConfigRecord."""
-    deflated = records.instruction(None, bytes(Block.size)).config_records[records.PROTOCOL].deflate()
+@lru_cache(maxsize=2)
+def _other_entries(signed: bool) -> int:
+    """Bytes of all items but the payload's in the serialised ConfigRecord."""
+    content = _sealed(records.instruction(None, bytes(Block.size)), signed)
+    deflated = content.config_records[records.PROTOCOL].deflate()
     return len(deflated.split(b"\0", 1)[1])
 
 

@@ -1,6 +1,7 @@
 """Values <-> Flower records: the only spelling of record keys.
 
-An instruction is {"x": the model, "fl_ef21": {"block"}}; a reply is {"fl_ef21": {"block", "payload"}}. Where the model
+An instruction is {"x": the model, "fl_ef21": {"block"}}; a reply is {"fl_ef21": {"block", "payload"}}; where messages are
+signed, "fl_ef21" has "signature" too. Where the model
 is compressed on its way down there is also "w": {"point"}, or "w": {"point", "increments"} instead of "x". To a client
 that lacks something there is also "r": {"parts"}, a `Repair`.
 One flat array carries the model and one bytes entry the payload: per-layer arrays would pay up to 69 %
@@ -23,7 +24,7 @@ from fl_ef21.errors import Refused
 from fl_ef21.flower_stamp import values_of
 from fl_ef21.repair import Repair
 
-MODEL, PROTOCOL, BLOCK, PAYLOAD = "x", "fl_ef21", "block", "payload"
+MODEL, PROTOCOL, BLOCK, PAYLOAD, SIGNATURE = "x", "fl_ef21", "block", "payload", "signature"
 VERSION, POINT, INCREMENTS = "w", "point", "increments"
 REPAIR, PARTS = "r", "parts"
 

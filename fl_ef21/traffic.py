@@ -106,14 +106,14 @@ class Down:
 
 def tally(
     number: int, down: Down, clients: Array, payloads: Array, bits: Array, bound_bytes: Array,
-    failed: Mapping[int, int] | None = None,
+    failed: Mapping[int, int] | None = None, signed: bool = False,
 ) -> Traffic:  # fmt: skip
     """A round's traffic from what was sent down and, for each of the `clients` (h,) that answered, its reply.
 
-    `failed`: the length of the reason of each client that answered with an error.
+    `failed`: the length of the reason of each client that answered with an error; signed: whether replies are.
     """
     group, m = str(number), len(down.clients)
-    asked, answer = down.wire, flower_traffic.replies(payloads, group)
+    asked, answer = down.wire, flower_traffic.replies(payloads, group, signed)
     order = np.argsort(down.clients)
     at = order[np.searchsorted(down.clients, clients, sorter=order)]
     up, back = np.array(asked.up, np.int64), np.array(asked.down, np.int64)

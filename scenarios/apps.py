@@ -12,38 +12,49 @@ from flwr.serverapp import Grid, ServerApp
 
 from clients.flower import client_app, identity
 from clients.program import Program
-from scenarios.loading import load
-from scenarios.runner import RunFailed, flower_loader, serve
+from scenarios.ended import noted
+from scenarios.folder import folder_name
+from scenarios.loading import resolve
+from scenarios.runner import Stopped, flower_loader, serve
 from scenarios.samples import Own
 from scenarios.setup import Setup, prepare
+from scenarios.told import Telling
 
 server = ServerApp()
 
 
 @server.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run the scenario named in run-config on this Grid and leave a run folder where `out` says."""
-    scenario = _scenario(context)
-    out = Path(str(context.run_config["out"]) or f"runs/{Path(scenario).stem}-{context.run_id}").resolve()
-    result = serve(_setup(scenario), grid, out, f"flwr run . --run-config 'scenario=\"{scenario}\"'")
-    print(f"{result.table().to_string(index=False)}\n\nthe run is in {out}", flush=True)
-    if result.summary["status"] != "finished":
-        raise RunFailed(f"the run ended as {result.summary['status']}; see {out}")
+    """Run the scenario of run-config on this Grid and leave a run folder where `out` says."""
+    given = str(context.run_config["out"])
+    with noted(Path(given) if given else None):
+        setup = _setup(_scenario(context))
+        out = Path(given or f"runs/{folder_name(setup.scenario.name)}-{context.run_id}").resolve()
+        result = serve(setup, grid, out, _command(context), Telling(out))
+        print(f"{result.table().to_string(index=False)}\n\nthe run is in {out}", flush=True)
+        if result.summary["status"] != "finished":
+            raise Stopped(f"the run ended as {result.summary['status']}; see {out}")
 
 
 @lru_cache(maxsize=4)
 def _setup(scenario: str) -> Setup:
-    return prepare(load(scenario), alone=True, elsewhere=True)
+    return prepare(resolve(scenario), alone=True, elsewhere=True)
 
 
 @lru_cache(maxsize=4)
 def _own(scenario: str, client: int, path: str) -> Setup:
     """With this client's samples alone, from a file of its own."""
-    return prepare(load(scenario), alone=True, own=Own(client, path))
+    return prepare(resolve(scenario), alone=True, own=Own(client, path))
 
 
 def _scenario(context: Context) -> str:
     return str(context.run_config["scenario"])
+
+
+def _command(context: Context) -> str:
+    """What does the same again; a scenario that was handed over as text is in the run folder."""
+    word = _scenario(context)
+    return f"flwr run . --run-config 'scenario=\"{word}\"'" if "\n" not in word else "fl-ef21 deploy run DIR SCENARIO"
 
 
 def _load(context: Context) -> Program:

@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from scenarios import cli_deploy
+
 # arguments are explained in docstrings: click 8.5 drops the help of Typer's arguments
 app = typer.Typer(
     name="fl-ef21", no_args_is_help=True, pretty_exceptions_enable=False,
@@ -20,6 +22,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 2 usage, 3 wrong scenario or input, 4 environment, 5 run or check failed, "
            "6 disk full, 7 stopped.",
 )  # fmt: skip
+app.add_typer(cli_deploy.app, name="deploy")
 
 
 class Format(StrEnum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,11 @@ def refuse_used(folder: Path) -> None:
         raise InputError("out", str(folder), "is a file; name a new folder")
     if any((folder / name).exists() for name in ("rounds.jsonl", "summary.json", "scenario.toml")):
         raise InputError("out", str(folder), "already holds a run; name a new folder or remove this one")
+
+
+def folder_name(name: str) -> str:
+    """A scenario's name with only what is fit for a folder's."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
 
 
 @contextmanager

@@ -28,6 +28,7 @@ class ScenarioError(ValueError):
 def load(path: Path | str, overrides: Sequence[str] = ()) -> Scenario:
     """A scenario from a file or the gallery's name of one, with `a.b=c` overrides.
 
+    A path is taken from the current folder, else from the project's: `scenarios/edge.toml` is in every bundle of it.
     Paths of data inside it are taken from the current folder, else from the scenario file's.
     Raises: ScenarioError.
     """
@@ -44,6 +45,14 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Scenario:
 def parse(text: str, overrides: Sequence[str] = ()) -> Scenario:
     """A scenario from TOML text. Raises: ScenarioError."""
     return _build(text, "scenario", Path.cwd(), overrides)
+
+
+def resolve(word: str) -> Scenario:
+    """What a run-config's `scenario` says: a name or a path as for `load`, or the TOML text itself, which has lines.
+
+    Raises: ScenarioError.
+    """
+    return parse(word) if "\n" in word else load(word)
 
 
 def gallery() -> dict[str, Path]:
@@ -73,6 +82,8 @@ def _find(path: Path) -> Path:
         return known[str(path)]
     if path.is_dir() and (path / "scenario.toml").is_file():
         return path / "scenario.toml"
+    if not path.is_absolute() and path.suffix == ".toml" and (GALLERY.parent / path).is_file():
+        return GALLERY.parent / path
     near = nearest(path.stem, list(known))
     raise ScenarioError(f"{path}: there is no such file, and no scenario of that name; {near}")
 

@@ -45,6 +45,10 @@ class RunFailed(RuntimeError):
     """A run that could not go on; what it had measured is in its folder."""
 
 
+class Stopped(RunFailed):
+    """A run that somebody stopped; it can go on."""
+
+
 class DiskFull(RunFailed):
     """A run whose disk would not take any more; what was committed until then is safe."""
 
@@ -96,13 +100,14 @@ def resume(
         return _conduct(Session(setup, left, listener), choose(RUNTIMES, left.runtime, "runtime"))
 
 
-def serve(setup: Setup, grid: Grid, out: Path, command: str) -> Result:
+def serve(setup: Setup, grid: Grid, out: Path, command: str, listener: Listener | None = None) -> Result:
     """Run a scenario on a Grid that somebody else started, as a ServerApp does; a run that `out` holds goes on.
 
     Raises: InputError where a simulation has too few or too many nodes; RunFailed.
     """
     _count(grid, setup.problem.clients)
     chaos.check(setup.scenario, "flower")
+    listener = listener or Silent()
 
     def execute(session: Session) -> None:
         with session.interrupt:
@@ -110,11 +115,11 @@ def serve(setup: Setup, grid: Grid, out: Path, command: str) -> Result:
 
     if not (out / RUN_FILE).exists():
         begun = RunFile.new(out, to_toml(setup.resolved), "flower", command)
-        return _conduct(Session(setup, begun, Silent()), execute)
+        return _conduct(Session(setup, begun, listener), execute)
     left = unfinished(out)
     with alone(out):
         changes.refuse(left, setup.resolved, force=False)
-        return _conduct(Session(setup, left, Silent()), execute)
+        return _conduct(Session(setup, left, listener), execute)
 
 
 def unfinished(folder: Path) -> RunFile:

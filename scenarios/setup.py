@@ -25,6 +25,7 @@ from fl_ef21.problems.attacks import attacked
 from fl_ef21.problems.choosing import Choice, choose
 from fl_ef21.provenance import agreed
 from fl_ef21.schedule import Schedule
+from fl_ef21.sealing import ServerKeys
 from fl_ef21.shadow import Shadow
 from fl_ef21.store import Store
 from fl_ef21.threads import computing_with
@@ -64,6 +65,7 @@ class Setup:
       choice: how clients' gradients are taken, None where there is nothing to choose.
       alone: clients are computed one at a time, as on Flower's runtimes.
       held: the clients whose samples are here: everybody's, but on a device and on a server beside devices.
+      keys: what the server signs with and holds replies against; None where nothing is signed.
     """
 
     scenario: Scenario
@@ -75,6 +77,7 @@ class Setup:
     choice: Choice | None = None
     alone: bool = False
     held: range = range(0)
+    keys: ServerKeys | None = None
 
     @property
     def resolved(self) -> Scenario:
@@ -133,6 +136,8 @@ class Setup:
             account=self.scenario.evaluate.traffic != "off", late=self.scenario.train.late,
             limits=Limits(**self.scenario.guard.model_dump()), aggregate=_aggregate(self.scenario, number),
         )  # fmt: skip
+        if self.keys is not None:
+            strategy.nodes.authenticate(self.keys)
         helped = remember or self.alone or self.scenario.chaos is not None
         evicting = self.scenario.guard.action == "evict" and strategy.rows is None
         if (helped or evicting) and strategy.server.remembers:

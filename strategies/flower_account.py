@@ -29,11 +29,12 @@ class Account:
 
     Attributes:
       asides: wire bytes of enrolment, audits, evaluations by clients and farewells.
+      signed: whether every message carries a signature.
     """
 
     def __init__(self, plan: Plan, dim: int, open: bool) -> None:
         self.plan, self.dim, self.open = plan, dim, open
-        self.asides = flower_traffic.Cost(0, 0)
+        self.asides, self.signed = flower_traffic.Cost(0, 0), False
 
     def down(self, sent: Sent, downlink: Downlink, group: str) -> Down | None:
         """What the invited clients are sent, group being the round as Flower writes it."""
@@ -44,7 +45,7 @@ class Account:
         for base in bases(sent):
             rows, told = sent.base == base, downlink.broadcast(base)
             model = downlink.model_bytes if base == WHOLE else None
-            cost = flower_traffic.instruction(model, group, increments=_increments(told))
+            cost = flower_traffic.instruction(model, group, increments=_increments(told), signed=self.signed)
             up[rows], back[rows] = cost.up, cost.down
             bits[rows], least[rows] = self._vector(downlink.w) if base == WHOLE else downlink.measured(base)
         extra = 0 if sent.repairs is None else sent.repairs
@@ -79,7 +80,8 @@ class Account:
             return None
         payloads = np.array([len(payload) for payload in heard.payloads], dtype=np.int64)
         errors = failed(replies, nodes)
-        return traffic.tally(number, down, heard.clients, payloads, measured[0], measured[1] / 8, errors)
+        least = measured[1] / 8
+        return traffic.tally(number, down, heard.clients, payloads, measured[0], least, errors, signed=self.signed)
 
     def aside(self, group: str, payloads: Sequence[int], asked: int, model: int | None = None) -> None:
         """So many questions, and answers with payloads of these lengths, that are no part of a round.
@@ -88,7 +90,8 @@ class Account:
         """
         if not self.open:
             return
-        question, answers = flower_traffic.instruction(model, group), flower_traffic.replies(payloads, group)
+        question = flower_traffic.instruction(model, group, signed=self.signed)
+        answers = flower_traffic.replies(payloads, group, self.signed)
         up, down = asked * question.up + int(answers.up.sum()), asked * question.down + int(answers.down.sum())
         self.asides += flower_traffic.Cost(up, down)
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from fl_ef21 import records
-from fl_ef21.commit import Block
+from fl_ef21.errors import Refused
 from fl_ef21.flower_internals import NODE_UNAVAILABLE, sendable
+from fl_ef21.sealing import ServerKeys
 from strategies.flower_account import Account
 from strategies.flower_post import Post
 from strategies.flower_replies import said
@@ -34,6 +34,10 @@ class Nodes:
         self.post = Post(ledger, self.of)
         self._clients, self._account, self._gone = clients, account, False
         self._known = set[int]()  # every node that has been asked who it is
+
+    def authenticate(self, keys: ServerKeys) -> None:
+        """From now on sign what goes to clients, and refuse what is not signed by the client it names."""
+        self.post.keys, self._account.signed = keys, True
 
     def enrol(self, grid: Grid, patience: float = 120.0) -> None:
         """Wait until the whole population is there.
@@ -71,7 +75,11 @@ class Nodes:
             node = reply.metadata.src_node_id
             self._known.add(node)
             self._account.aside("enrol", [0], 1)
-            client = Block.unpack(records.read_block(reply)).client
+            try:
+                client = self.post.who(reply)
+            except Refused as why:
+                log.warning("node %d does not show who it is: %s", node, why)
+                continue
             if client >= self._clients:
                 log.warning("node %d says it is client %d; there are %d clients", node, client, self._clients)
             elif self.of.get(client, node) == node or self.of[client] not in set(grid.get_node_ids()):

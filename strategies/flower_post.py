@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message
 
 from fl_ef21 import records
 from fl_ef21.blocks import Array
-from fl_ef21.commit import Kind, Point
+from fl_ef21.commit import HASH, Block, Kind, Point
 from fl_ef21.errors import Refused
 from fl_ef21.flower_stamp import Stamp
 from fl_ef21.repair import Repair
+from fl_ef21.sealing import ServerKeys, digest, digests
 from strategies.downlink import WHOLE
 from strategies.flower_replies import read
 from strategies.ledger import Ledger
@@ -46,10 +47,16 @@ class Letters:
 
 
 class Post:
-    """Makes and opens messages; `nodes` says which Flower node is which client."""
+    """Makes and opens messages.
+
+    Attributes:
+      nodes: which Flower node is which client.
+      keys: what instructions are signed with and replies are held against; None where nothing is signed.
+    """
 
     def __init__(self, ledger: Ledger, nodes: Mapping[int, int]) -> None:
         self.ledger, self.nodes = ledger, nodes
+        self.keys: ServerKeys | None = None
 
     def messages(
         self, kind: Kind, clients: Array, round: int, carried: Mapping[int, Carried] = NOTHING,
@@ -61,23 +68,49 @@ class Post:
         """
         packed = self.ledger.instruct(kind, clients, round)
         category = "train" if kind == Kind.TRAIN else "query"
-        stamps = dict[int, Stamp]()
+        stamps, told = dict[int, Stamp](), dict[int, dict[str, bytes]]()
         for one, (model, version) in carried.items():
             content = records.instruction(model, packed[0], version)
             stamps[one] = Stamp(Message(content, 1, category, group_id=str(round)), records.PROTOCOL)
+            told[one] = digests(content) if self.keys is not None else {}  # of a model once, not for each client
         which = [WHOLE] * len(clients) if base is None else base.tolist()
         for i, one, block in zip(clients.tolist(), which, packed, strict=True):
-            message = stamps[one].to(self.nodes[i], {records.BLOCK: block})
-            if i in repairs:
-                message.content[records.REPAIR] = records.pack_repair(repairs[i])
+            repair = records.pack_repair(repairs[i]) if i in repairs else None
+            also = {} if repair is None or self.keys is None else {records.REPAIR: digest(repair)}
+            message = stamps[one].to(self.nodes[i], self._signed(block, told[one] | also))
+            if repair is not None:
+                message.content[records.REPAIR] = repair
             yield message
+
+    def _signed(self, block: bytes, others: Mapping[str, bytes]) -> dict[str, bytes]:
+        """The protocol's entries; `others`: digests of the message's records."""
+        values = {records.BLOCK: block}
+        if self.keys is not None:
+            values[records.SIGNATURE] = self.keys.sign(block, others)
+        return values
 
     def hello(self, nodes: Sequence[int]) -> Iterator[Message]:
         """Asks nodes whose client numbers are not known yet."""
+        content = records.instruction(None, self.ledger.hello())
+        stamp = Stamp(Message(content, 1, "query", group_id="enrol"), records.PROTOCOL)
+        told = digests(content) if self.keys is not None else {}
+        return (stamp.to(node, self._signed(self._hello(node), told)) for node in nodes)
+
+    def _hello(self, node: int) -> bytes:
+        """Where it will be signed it names the node, so that no other can show this answer as its own."""
         hello = self.ledger.hello()
-        pattern = Message(records.instruction(None, hello), 1, "query", group_id="enrol")
-        stamp = Stamp(pattern, records.PROTOCOL)
-        return (stamp.to(node, {records.BLOCK: hello}) for node in nodes)
+        return hello if self.keys is None else replace(Block.unpack(hello), point=Point(node, bytes(HASH))).pack()
+
+    def who(self, reply: Message) -> int:
+        """The client that a node says it is. Raises: Refused where it does not say, or cannot prove it."""
+        packed = records.read_block(reply)
+        block = Block.unpack(packed)
+        if self.keys is not None:
+            self.keys.check(reply, packed, block.client)
+            asked = Block.unpack(self._hello(reply.metadata.src_node_id))
+            if block != replace(asked, client=block.client):
+                raise Refused("signature", f"what client {block.client} has signed was for another node or another run")
+        return block.client
 
     def open(self, replies: Iterable[Message]) -> Letters:
         """Refuse what does not answer an open instruction."""
@@ -85,6 +118,8 @@ class Post:
         for message in replies:
             try:
                 block, payload = read(message)
+                if self.keys is not None:
+                    self.keys.check(message, block, Block.unpack(block).client)
             except Refused as why:
                 refused.append(why)
                 continue

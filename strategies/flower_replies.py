@@ -11,7 +11,8 @@ from fl_ef21 import records
 from fl_ef21.errors import Refused
 from fl_ef21.flower_internals import NODE_UNAVAILABLE
 
-CLIENT_REASONS = ("block", "client", "source", "plan", "state", "storage", "model", "gradient", "value", "stale")
+CLIENT_REASONS = ("block", "client", "source", "plan", "state", "storage", "model", "repair", "gradient", "value",
+                  "stale", "signature")  # fmt: skip
 FLOWERS_PREFIX = "\nException ClientAppException occurred. Message: "  # before a client's own words
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import sys
@@ -15,7 +16,9 @@ import pytest
 
 import scenarios
 from clients.ef21 import EF21SGDM
+from fl_ef21.commit import Kind
 from fl_ef21.types import ClientHalf
+from scenarios.commands.failures import Code
 from scenarios.loading import ScenarioError, gallery, load, parse
 from scenarios.results import COLUMNS, SHADOW_COLUMNS
 from scenarios.schema import SECTIONS, Scenario
@@ -25,6 +28,7 @@ from tests.small import scenario
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PACKAGES = ("fl_ef21", "strategies", "clients", "scenarios")
 TEXT = (ROOT / "docs" / "scenarios.md").read_text()
 TOP = set(Scenario.model_fields) - set(SECTIONS)
 OPTIONS = {option for options in COMPRESSORS.values() for option in options}
@@ -37,7 +41,7 @@ def part(heading: str) -> str:
 
 def table(text: str, header: str) -> dict[str, str]:
     """First column, without its quotes, to second column of the table with this header."""
-    body = text.split(f"| {header} |", 1)[1].split("\n\n", 1)[0]
+    body = text.split(f"| {header} |", 1)[1].split("\n\n", 1)[0].rstrip()
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in body.split("\n")[2:]]
     return {row[0].strip("` "): row[1].strip("|` ") for row in rows}
 
@@ -159,3 +163,25 @@ def test_the_new_method_of_the_page_passes_the_tests_of_the_page(monkeypatch: py
     assert len(cases) == 2
     for case in cases:
         case()
+
+
+def test_every_reason_for_refusing_a_message_or_a_file_is_explained() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text()
+    told = set(table(page, "reason | told by | what it means")) | set(table(page, "reason | file | what happens"))
+    decoding = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "wire-format.md").read_text()))
+    raised = {
+        str(call.args[0].value)
+        for package in PACKAGES
+        for file in (ROOT / package).rglob("*.py")
+        for call in ast.walk(ast.parse(file.read_text()))
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "Refused" and call.args
+        if isinstance(call.args[0], ast.Constant)
+    }
+    answers = {kind.name.lower() for kind in Kind if kind > Kind.UPDATE}
+    assert (raised | answers) - decoding - told == set()
+    assert told - raised - answers == set()
+
+
+def test_every_exit_code_is_explained() -> None:
+    told = table((ROOT / "docs" / "errors.md").read_text(), "code | name | when | what to do")
+    assert told == {str(code.value): code.name.lower() for code in Code}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import sys
 import time
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 def run(scenario: str, out: Path | None, sets: Sequence[str], runtime: str, format: str, debug: bool) -> None:
     """Run, print the final figures and where the report lies. Raises: typer.Exit with what went wrong."""
     with explained(debug):
-        from scenarios.folder import refuse_used
+        from scenarios.folder import folder_name, refuse_used
         from scenarios.loading import load
         from scenarios.progress import listener_for
 
@@ -69,8 +68,3 @@ def again(scenario: str, sets: Sequence[str], runtime: str) -> str:
     for change in sets:
         words += ["--set", change]
     return shlex.join(words + (["--runtime", runtime] if runtime != "resident" else []))
-
-
-def folder_name(name: str) -> str:
-    """A scenario's name with only what is fit for a folder's."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
