@@ -18,6 +18,7 @@ from scenarios.loading import resolve
 from scenarios.runner import Stopped, flower_loader, serve
 from scenarios.samples import Own
 from scenarios.setup import Setup, prepare
+from scenarios.summary import no_quorum
 from scenarios.told import Telling
 
 server = ServerApp()
@@ -33,7 +34,8 @@ def main(grid: Grid, context: Context) -> None:
         result = serve(setup, grid, out, _command(context), Telling(out))
         print(f"{result.table().to_string(index=False)}\n\nthe run is in {out}", flush=True)
         if result.summary["status"] != "finished":
-            raise Stopped(f"the run ended as {result.summary['status']}; see {out}")
+            why = no_quorum(result.summary)
+            raise Stopped(f"the run ended as {result.summary['status']}{f' ({why})' if why else ''}; see {out}")
 
 
 @lru_cache(maxsize=4)

@@ -35,6 +35,7 @@ COLUMNS = {
     "downlink_algorithm_bits": "float64",
     "downlink_wire_bytes": "float64",
     "downlink_bound_bytes": "float64",
+    "abandoned": "float64",
 }
 SHADOW_COLUMNS = {
     "method": "object",

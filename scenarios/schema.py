@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, FiniteFloat, field_validator, model_
 
 from scenarios.labels import labelled
 from scenarios.schema_method import Method, default_values
+from scenarios.schema_rounds import refuse_what_cannot_be
 from scenarios.schema_words import (
     MODELS,
     Count,
@@ -97,6 +98,10 @@ class Train(Section):
     participation: Share = 1.0
     timeout: Positive | None = None
     late: Literal["discard", "apply"] = "discard"
+    min_reports: Count | None = None
+    over_selection: Annotated[FiniteFloat, Field(ge=1)] = 1.0
+    start_clients: Count | None = None
+    patience: Positive = 120.0
     start: Literal["gradient", "zero"] = "gradient"
     dtype: Literal["float32", "float64"] = "float32"
     momentum_dtype: Literal["bfloat16"] | None = None
@@ -190,6 +195,11 @@ class Scenario(Section):
     engine: Engine = Field(default_factory=Engine)
     cuts: Cuts = Cuts()
     stop: Stop = Stop()
+
+    @model_validator(mode="after")
+    def _rounds_can_be(self) -> Scenario:
+        refuse_what_cannot_be(self.train, self.partition.clients)
+        return self
 
     @model_validator(mode="after")
     def _labels_tell_methods_apart(self) -> Scenario:

@@ -38,6 +38,7 @@ from scenarios.schema_method import Method, default_values
 from strategies import SERVERS
 from strategies.descent import Descent
 from strategies.flower import CompressedStrategy
+from strategies.flower_quorum import Quorum
 from strategies.guard import Limits
 from strategies.history import Kept
 from strategies.robust_named import Aggregate, aggregate_of
@@ -128,13 +129,15 @@ class Setup:
 
         remember: also every client's payloads, so that one that lost its state can be helped, and may leave.
         """
-        plan, method = self.plans[number], self.scenario.method[number]
+        plan, method, train = self.plans[number], self.scenario.method[number], self.scenario.train
         strategy = CompressedStrategy(
             plan, METHODS[plan.method], number=number, x=self.problem.x0(), shapes=self.problem.shapes,
-            weights=self.problem.weights, participation=self.scenario.train.participation,
+            weights=self.problem.weights, participation=train.participation,
             optimizer=method.optimizer, optimizer_args=method.optimizer_args, source=self.source, run=run,
-            account=self.scenario.evaluate.traffic != "off", late=self.scenario.train.late,
+            account=self.scenario.evaluate.traffic != "off", late=train.late,
             limits=Limits(**self.scenario.guard.model_dump()), aggregate=_aggregate(self.scenario, number),
+            quorum=Quorum(train.min_reports, train.over_selection), start_clients=train.start_clients,
+            patience=train.patience,
         )  # fmt: skip
         if self.keys is not None:
             strategy.nodes.authenticate(self.keys)

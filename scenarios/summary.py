@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fl_ef21 import flower_traffic
 from fl_ef21.traffic import LAYERS
 from fl_ef21.types import Compressor
 from scenarios.setup import Setup
-from scenarios.tally import Outcome
+from scenarios.tally import NO_QUORUM, Outcome
 
 
 def summarise(
@@ -45,6 +45,12 @@ def summarise(
         "polling": polling() if scenario.evaluate.traffic != "off" else None,
         "methods": [_method(setup, number, *ended) for number, ended in enumerate(outcomes)],
     }  # fmt: skip
+
+
+def no_quorum(summary: Mapping[str, Any]) -> str:
+    """Why a run was paused as too few clients answered; empty where it was not."""
+    reasons = (str(m.get("reason") or "") for m in summary["methods"] if m.get("status") == "interrupted")
+    return next((reason for reason in reasons if reason.startswith(NO_QUORUM)), "")
 
 
 def polling() -> dict[str, Any]:
@@ -96,6 +102,8 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
         "best_test_accuracy": max(accuracies, default=None),
         "rejected": tally.rejected,
         "rejected_reasons": tally.reasons,
+        "abandoned_rounds": tally.abandoned,
+        "surplus_replies": tally.surplus,
         "ledger_bytes": outcome.ledger_bytes,
         "quarantined": tally.quarantined,
         "evicted": tally.evicted,

@@ -21,6 +21,7 @@ class Code(IntEnum):
     FAILED = 5
     FULL = 6
     STOPPED = 7
+    NO_QUORUM = 8
 
 
 @contextmanager
