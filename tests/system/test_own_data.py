@@ -24,7 +24,7 @@ from tests.system.test_proxy import OF_MESSAGES, is_poll, listening
 
 pytestmark = [pytest.mark.system, pytest.mark.nightly]  # minutes: Flower starts a process for every message
 
-NODES = 3
+NODES = 2
 SCENARIO = f"""
 name = "own"
 rounds = 2
@@ -48,7 +48,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, C
     (folder / "own.toml").write_text(SCENARIO)
     files = digits_in_files(folder / "data", NODES)
     try:
-        yield folder, deploy(folder, files, time.monotonic() + 500)
+        yield folder, deploy(folder, files, time.monotonic() + 1200)
     finally:
         stop(folder / "home")
 
