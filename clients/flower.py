@@ -13,7 +13,6 @@ from fl_ef21.commit import Block, Kind
 from fl_ef21.errors import InputError, Refused
 from fl_ef21.sealing import ClientKeys
 
-
 UNSIGNED = ClientKeys()
 
 

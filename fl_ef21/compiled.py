@@ -25,7 +25,7 @@ KEPT = 3
 _SOURCES = ("compiled.py", "select.py", "kernels/*.py", "wire/*.py")
 
 
-_Locator: Any = getattr(caching, "UserProvidedCacheLocator", None) or caching._UserProvidedCacheLocator
+_Locator: Any = getattr(caching, "UserProvidedCacheLocator", None) or vars(caching)["_UserProvidedCacheLocator"]
 
 
 class Here(_Locator):  # type: ignore[misc]

@@ -1,9 +1,9 @@
 """Values <-> Flower records: the only spelling of record keys.
 
-An instruction is {"x": the model, "fl_ef21": {"block"}}; a reply is {"fl_ef21": {"block", "payload"}}; where messages are
-signed, "fl_ef21" has "signature" too. Where the model
-is compressed on its way down there is also "w": {"point"}, or "w": {"point", "increments"} instead of "x". To a client
-that lacks something there is also "r": {"parts"}, a `Repair`.
+An instruction is {"x": the model, "fl_ef21": {"block"}}; a reply is {"fl_ef21": {"block", "payload"}}. Where messages
+are signed, "fl_ef21" has "signature" too. Where the model is compressed on its way down there is also "w": {"point"},
+or "w": {"point", "increments"} instead of "x". To a client that lacks something there is also "r":
+{"parts"}, a `Repair`.
 One flat array carries the model and one bytes entry the payload: per-layer arrays would pay up to 69 %
 in framing.
 """

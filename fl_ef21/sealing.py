@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def digests(content: RecordDict) -> dict[str, bytes]:
 
 def digest(record: Any, besides: Sequence[str] = ()) -> bytes:
     """32 bytes over the names and values of a record, besides those of some names."""
-    told = blake2b(digest_size=32)
+    told = sha256()
     if isinstance(record, ArrayRecord):
         for name, array in sorted(entries(record).items()):
             _feed(told, b"array", name.encode(), array.dtype.encode(), repr(tuple(array.shape)).encode(),
@@ -123,7 +123,7 @@ def _feed(told: Any, *parts: bytes) -> None:
 
 
 def _together(others: Digests) -> bytes:
-    told = blake2b(digest_size=32)
+    told = sha256()
     for name, one in sorted(others.items()):
         _feed(told, name.encode(), one)
     return told.digest()

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey as Private
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey as Public
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from fl_ef21.errors import InputError
 
+Private = Ed25519PrivateKey
+Public = Ed25519PublicKey
 SIZE = 64  # bytes of a signature
 MOST = 1 << 16  # bytes that a key's file is read to
 

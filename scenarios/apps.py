@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from flwr.serverapp import Grid, ServerApp
 
 from clients.flower import client_app, identity
 from clients.program import Program
+from fl_ef21.sealing import ClientKeys, ServerKeys
 from scenarios.ended import noted
 from scenarios.folder import folder_name
 from scenarios.loading import resolve
-from scenarios.runner import Stopped, flower_loader, serve
+from scenarios.runner import NoQuorum, Stopped, flower_loader, serve
 from scenarios.samples import Own
 from scenarios.setup import Setup, prepare
 from scenarios.summary import no_quorum
@@ -31,11 +33,13 @@ def main(grid: Grid, context: Context) -> None:
     with noted(Path(given) if given else None):
         setup = _setup(_scenario(context))
         out = Path(given or f"runs/{folder_name(setup.scenario.name)}-{context.run_id}").resolve()
+        setup = replace(setup, keys=_server_keys(context, setup.problem.clients))
         result = serve(setup, grid, out, _command(context), Telling(out))
         print(f"{result.table().to_string(index=False)}\n\nthe run is in {out}", flush=True)
         if result.summary["status"] != "finished":
-            why = no_quorum(result.summary)
-            raise Stopped(f"the run ended as {result.summary['status']}{f' ({why})' if why else ''}; see {out}")
+            if why := no_quorum(result.summary):
+                raise NoQuorum(f"{why}; see {out}")
+            raise Stopped(f"the run ended as {result.summary['status']}; see {out}")
 
 
 @lru_cache(maxsize=4)
@@ -71,4 +75,14 @@ def _device(context: Context) -> Setup:
     return _own(_scenario(context), identity(context), str(path)) if path else _setup(_scenario(context))
 
 
-client = client_app(_load)
+def _server_keys(context: Context, clients: int) -> ServerKeys | None:
+    folder = str(context.run_config["message-keys"])
+    return ServerKeys.load(Path(folder), clients) if folder else None
+
+
+def _client_keys(context: Context) -> ClientKeys:
+    mine, theirs = (str(context.node_config.get(name, "")) for name in ("message-key", "server-key"))
+    return ClientKeys.load(mine, theirs)
+
+
+client = client_app(_load, _client_keys)

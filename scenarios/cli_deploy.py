@@ -107,6 +107,18 @@ def run(
     deploying.run(folder, scenario, out, sets or [], retries, format.value, debug)
 
 
+@app.command()
+def status(
+    folder: Folder,
+    format: Annotated[Format, typer.Option("--format", help="What is printed on stdout.")] = Format.text,
+    debug: Debug = False,
+) -> None:
+    """Show processes, devices, the last run, and the last errors. Exit code 4 where the SuperLink does not answer."""
+    from scenarios.commands import deploying
+
+    deploying.status(folder, format.value, debug)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def superlink(context: typer.Context) -> None:
     """Flower's SuperLink, taking its options, but that other machines reach its interface for devices alone.

@@ -49,6 +49,10 @@ class Stopped(RunFailed):
     """A run that somebody stopped; it can go on."""
 
 
+class NoQuorum(Stopped):
+    """A run that was paused, as too few clients answered; it can go on."""
+
+
 class DiskFull(RunFailed):
     """A run whose disk would not take any more; what was committed until then is safe."""
 

@@ -87,9 +87,11 @@ def enough(strategy: CompressedStrategy, round: int) -> Enough | None:
             try:
                 packed, payload = read(message)
                 block = Block.unpack(packed)
+                if strategy.nodes.post.keys is not None:
+                    strategy.nodes.post.keys.check(message, packed, block.client)
             except Refused:
                 continue
-            heard = Heard(np.array([block.client]), np.array([block.version]), [payload])
+            heard = Heard(np.array([block.client]), np.array([block.point.version]), [payload])
             if block.kind == Kind.UPDATE and block.round == round and strategy.adder.readable(heard).all():
                 usable.add(block.client)
         seen = len(replies)

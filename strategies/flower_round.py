@@ -30,7 +30,7 @@ def aggregate(strategy: CompressedStrategy, round: int, replies: Sequence[Messag
 
     Where fewer usable replies came in time than a round needs, model, g and ledger stay as they are.
     """
-    before = strategy._held
+    before, fresh = strategy._held, replies
     replies = [*(message for held in before.values() for message in held), *replies]
     left, joined = population.change(strategy)  # before: who says goodbye in a reply leaves with the next round
     letters = strategy.open(replies)
@@ -41,7 +41,7 @@ def aggregate(strategy: CompressedStrategy, round: int, replies: Sequence[Messag
     with computing_with(1):
         added = strategy.adder.judged(heard, scale, partial(conduct.judge, strategy))
     strategy.downlink.confirm(letters.heard.clients[punctual])
-    strategy._held = _kept(strategy, letters.heard.clients[over], replies)
+    strategy._held = _kept(strategy, letters.heard.clients[over], fresh)
     used, refused = added.used, letters.refused + list(added.refused.values())
     reasons, first = Counter(one.reason for one in refused), str(refused[0]) if refused else ""
     in_time = int(on_time.sum()) - int(on_time[list(added.refused)].sum())

@@ -55,6 +55,8 @@ def explain(error: Exception) -> tuple[Code, str]:
     name = type(error).__name__  # by name: its module would load torch and Flower
     if name == "RunEnded":  # of another process, which has explained it
         return Code(error.code), str(error)  # type: ignore[attr-defined]
+    if name == "NoQuorum":
+        return Code.NO_QUORUM, str(error)
     if name == "Stopped":
         return Code.STOPPED, str(error)
     if name in ("RunFailed", "DiskFull"):

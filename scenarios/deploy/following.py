@@ -72,9 +72,10 @@ class Following:
     def bury(self, patience: float = 60.0) -> None:
         """Wait for the ServerApp of a lost run to be gone: it ends with its SuperLink. Raises: RunEnded."""
         deadline = time.monotonic() + patience
-        while self._process is not None and began(self._process[0]) == self._process[1]:
+        while self._serverapp():
             if time.monotonic() > deadline:
-                words = f"process {self._process[0]} of this run does not end; end it, and go on: {self._again()}"
+                pid = self._process[0] if self._process else 0
+                words = f"process {pid} of this run does not end; end it, and {self._again()}"
                 raise RunEnded(FAILED, words)
             time.sleep(LOOK)
 

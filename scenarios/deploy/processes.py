@@ -103,9 +103,13 @@ def end(processes: Sequence[Process], patience: float = 15.0) -> list[Process]:
     for one in living:
         if one.alive:
             _tell(one.pid, signal.SIGKILL)
-    left = _gone(lambda: [pid for one in processes for pid in one.offspring()], 5.0)  # they watch their parent
-    for pid in left:
+
+    def offspring() -> list[int]:
+        return [pid for one in processes for pid in one.offspring()]
+
+    for pid in _gone(offspring, min(5.0, patience)):  # most of them watch their parent
         _tell(pid, signal.SIGKILL)
+    _gone(offspring, 5.0)
     return living
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import tomlkit
 
 from fl_ef21.errors import InputError
-from scenarios.deploy import flower
+from scenarios.deploy import flower, private
 from scenarios.deploy.fleet import revive, speaks
 from scenarios.deploy.flower import ROOT
 from scenarios.deploy.following import Following, RunEnded
@@ -70,10 +71,17 @@ def submit(fleet: Fleet, scenario: Scenario, out: Path) -> str:
     with tempfile.TemporaryDirectory(prefix="fl-ef21-app-") as scratch:
         app, config = Path(scratch) / "fl-ef21", Path(scratch) / "run.toml"
         _project(app)
-        settings = {"scenario": to_toml(scenario), "out": str(out)}
+        settings = {"scenario": to_toml(scenario), "out": str(out)} | _keys(fleet)
         config.write_text(tomlkit.dumps(settings))
         told = flower.flwr(fleet, "run", str(app), fleet.name, "--run-config", str(config))
-    return str(told["run-id"])
+    run = str(told["run-id"])
+    private.replace(fleet.submitted, json.dumps({"run": run, "out": str(out)}) + "\n")
+    return run
+
+
+def _keys(fleet: Fleet) -> dict[str, str]:
+    """The server signs, and takes only what devices have signed."""
+    return {"message-keys": str(fleet.message_keys)} if fleet.message_keys.is_dir() else {}
 
 
 def _scenario(fleet: Fleet, scenario: str | Path, sets: Sequence[str]) -> Scenario:

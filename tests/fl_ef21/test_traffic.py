@@ -72,9 +72,19 @@ def test_a_sample_says_nearly_the_same_of_all_messages(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     "length", [1, 9, 10, 35, 36, 99, 127, 128, 400, 9_800, 9_900, 16_290, 16_384, 99_900, 2_097_152]
 )
-def test_the_formula_of_a_payloads_length_is_flowers_serialisation(length: int) -> None:
-    exact, formula = flower_traffic.reply(length), flower_traffic.replies([length])
+@pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
+def test_the_formula_of_a_payloads_length_is_flowers_serialisation(length: int, signed: bool) -> None:
+    exact, formula = flower_traffic.reply(length, signed=signed), flower_traffic.replies([length], signed=signed)
     assert (formula.up[0], formula.down[0]) == (exact.up, exact.down)
+
+
+def test_a_signature_costs_its_entry_once_each_way() -> None:
+    question = [flower_traffic.instruction(None, signed=signed) for signed in (False, True)]
+    answer = [flower_traffic.reply(400, signed=signed) for signed in (False, True)]
+    entry = 64 + len("signature") + 8  # tags and lengths; a digit or two where a length grows by one
+    for less, more in ((question[0].down, question[1].down), (answer[0].up, answer[1].up)):
+        assert entry <= more - less <= entry + 4
+    assert question[0].up == question[1].up and answer[0].down == answer[1].down
 
 
 def test_a_model_of_several_chunks_is_fetched_in_several_exchanges() -> None:
