@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 import torch
 
 import scenarios
+from fl_ef21 import signing
 from fl_ef21.errors import InputError
+from fl_ef21.sealing import ServerKeys
 from scenarios import apps, compare
 from scenarios.auditing import audit
 from scenarios.commands.table import final_figures
@@ -156,6 +159,25 @@ def test_a_device_that_lost_its_state_still_measures(files: list[Path], tmp_path
         if file.is_file():
             file.unlink()
     assert measure(setup, strategy, grid).evaluated == N
+
+
+def test_evaluations_are_signed_where_messages_are_and_a_changed_one_is_not_counted(
+    files: list[Path], tmp_path: Path
+) -> None:
+    for name in ("server", *(f"client-{i}" for i in range(N))):
+        signing.make(tmp_path / f"{name}.key", tmp_path / f"{name}.pub")
+    grid: Any = devices(some(), files, tmp_path / "states")
+    for i, context in enumerate(grid.contexts):
+        context.node_config |= {
+            "message-key": str(tmp_path / f"client-{i}.key"),
+            "server-key": str(tmp_path / "server.pub"),
+        }
+    setup = replace(prepare(some(), alone=True, elsewhere=True), keys=ServerKeys.load(tmp_path, N))
+    strategy = setup.strategy(0, b"run")
+    strategy.nodes.enrol(grid)
+    assert measure(setup, strategy, grid).evaluated == N
+    grid.contexts[3].node_config["message-key"] = str(tmp_path / "client-0.key")
+    assert measure(setup, strategy, grid).evaluated == N - 1
 
 
 def test_a_server_with_test_samples_of_its_own_measures_the_accuracy(files: list[Path], tmp_path: Path) -> None:
