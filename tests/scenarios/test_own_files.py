@@ -1,5 +1,4 @@
-"""Clients with files of their own: simulated from a folder, and on devices that have one each beside a server that has
-none, the run is the same; what needs samples that lie elsewhere is refused."""
+"""Clients with files of their own: simulated, and on devices beside a server without any, the run is the same."""
 
 from __future__ import annotations
 

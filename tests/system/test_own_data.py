@@ -48,7 +48,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, C
     (folder / "own.toml").write_text(SCENARIO)
     files = digits_in_files(folder / "data", NODES)
     try:
-        yield folder, deploy(folder, files, time.monotonic() + 1200)
+        yield folder, deploy(folder, files, time.monotonic() + 600)
     finally:
         stop(folder / "home")
 
