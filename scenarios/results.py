@@ -29,6 +29,7 @@ COLUMNS = {
     "wall_seconds": "float64",
     # what runs of earlier versions lack
     "virtual_seconds": "float64",
+    "evaluated": "float64",
     "uplink_algorithm_bits": "float64",
     "uplink_wire_bytes": "float64",
     "uplink_bound_bytes": "float64",

@@ -32,6 +32,7 @@ from scenarios.progress import Listener, Silent
 from scenarios.results import Result
 from scenarios.run_file import NAME as RUN_FILE
 from scenarios.run_file import RunFile
+from scenarios.samples import FIELD
 from scenarios.schema import Scenario
 from scenarios.session import Session
 from scenarios.setup import Setup, prepare
@@ -258,6 +259,9 @@ def flower_loader(setup: Setup, folder: Path) -> Callable[[Context], Program]:
         client = identity(context)
         if client >= setup.problem.clients:
             raise InputError("node-config.partition-id", client, f"the scenario has {setup.problem.clients} clients")
+        if client not in setup.held:
+            advice = "is needed: this client's file of samples; or data.path in the scenario, the folder of all files"
+            raise InputError(FIELD, context.node_config.get("data-path"), advice)
         lasting = setup.scenario.durability == "disk"
         return setup.program(range(client, client + 1), Files(folder, setup.momentum, durable=lasting))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from fl_ef21.flower_internals import deployed
 from fl_ef21.flower_traffic import Cost
 from fl_ef21.traffic import PerClient, Traffic
 from scenarios.interrupt import Interrupt
+from scenarios.measuring import measure
 from scenarios.rules import cheap_rule, measured_rule
 from scenarios.setup import Setup
 from scenarios.tally import NO_QUORUM, TRAFFIC, Keep, Outcome, Row, Tally
@@ -187,18 +187,17 @@ class Training:
 
     def _evaluate(self, grid: Grid, participants: int) -> str:
         """Measure f at the model and add a row; what is wrong, if the model is no longer finite."""
-        x, problem, tally = self.strategy.descent.x, self.setup.problem, self.tally
-        loss, gradient = problem.objective(x)
-        norm = float(gradient.square().sum())
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        tally, found = self.tally, measure(self.setup, self.strategy, grid)
+        if not found.finite:
             return f"the training loss is not finite at round {tally.round}"
         row = {
-            "method": self.label, "round": tally.round, "train_loss": loss, "grad_norm_sq": norm,
-            "test_accuracy": problem.accuracy(x), "uplink_bytes": tally.uplink_bytes,
-            "downlink_bytes": tally.downlink_bytes, "participants": participants, "rejected": tally.rejected,
-            "abandoned": tally.abandoned,
+            "method": self.label, "round": tally.round, "train_loss": found.train_loss,
+            "grad_norm_sq": found.grad_norm_sq, "test_accuracy": found.test_accuracy,
+            "uplink_bytes": tally.uplink_bytes, "downlink_bytes": tally.downlink_bytes,
+            "participants": participants, "rejected": tally.rejected, "abandoned": tally.abandoned,
             "invariant_error": self.strategy.audit(grid) if self.setup.scenario.evaluate.audit else None,
             "wall_seconds": round(tally.seconds, 6), "virtual_seconds": tally.virtual_seconds,
+            "evaluated": found.evaluated,
             **{name: tally.traffic.get(name, None if tally.round else 0) for name in TRAFFIC},
         }  # fmt: skip
         self.rows.append(row)
