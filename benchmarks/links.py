@@ -41,10 +41,9 @@ SCENARIO = """
 name = "links"
 rounds = {rounds}
 seed = 1
-durability = "disk"
 partition = {{ clients = {nodes}, scheme = "iid" }}
 model = {{ name = "mlp", hidden = [400] }}
-train = {{ batch_size = 32, start = "zero" }}
+train = {{ batch_size = 32 }}
 evaluate = {{ every = 1, audit = false }}
 engine = {{ actors = 0 }}
 method = [{{ name = "ef21-sgdm", eta = 0.3, gamma = 0.2, {method} }}]
@@ -96,7 +95,7 @@ def free_port() -> int:
 def measured(folder: Path, method: dict[str, Any], rounds: int, out: Path) -> list[float]:
     """Seconds of each real round."""
     out.with_suffix(".toml").write_text(text(method, rounds))
-    deploy.run(folder, out.with_suffix(".toml"), out=out)
+    deploy.run(folder, out.with_suffix(".toml"), out=out, sets=["durability=memory"])
     return differences(scenarios.Result.load(out).rounds["wall_seconds"].tolist())
 
 

@@ -1,14 +1,16 @@
-"""From measurements to a device: medians, and a line through the transfers.
+"""From measurements to a device: what its steps take when nothing is in the way, and a line through the transfers.
 
-    seconds = trips latency + up / rate_up + down / rate_down
+    seconds = trips latency + fixed + up / rate_up + down / rate_down
 
-is solved for latency and 1 / rates, none negative, by least absolute deviations: a stalled transfer does not bend it.
+is solved for latency, 1 / rates and what a message's transfer takes besides, none negative, by least absolute
+deviations: a stalled transfer does not bend it. A ping has no fixed part; those of a message and its reply are overhead.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,44 +32,61 @@ def fit(name: str, rows: Sequence[Row], kind: str = "device") -> Device:
         raise InputError(
             f"device {name}", "step", f"was not measured; a device needs rows of kind step: {KINDS['step']}"
         )
-    latency, up, down, error = link(name, [row for row in rows if row.kind in LINKS])
-    step = float(np.median(seconds["step"]))
+    found = link(name, [row for row in rows if row.kind in LINKS])
+    step = _usual(seconds["step"], 0.0)
     if not step > 0:
-        raise InputError(f"device {name}", step, "the median of its rows of kind step must be greater than 0")
+        raise InputError(f"device {name}", step, "the usual seconds of its rows of kind step must be greater than 0")
     told = {of: _quantiles(column) for of, column in seconds.items() if len(column) and of not in LINKS}
     transfers = sum(row.kind in LINKS for row in rows)
-    measured: Mapping[str, Any] = {"transfers": transfers, "transfer_error": error, "seconds": told}
+    measured: Mapping[str, Any] = {"transfers": transfers, "transfer_error": found.error, "seconds": told}
     on, off = seconds["on"], seconds["off"]
     return Device(
-        name, step, up, down, kind,
-        overhead_seconds=_median(seconds["overhead"], 0.0),
-        latency_seconds=latency,
-        poll_seconds=_median(seconds["poll"], POLL),
+        name, step, found.up, found.down, kind,
+        overhead_seconds=_usual(seconds["overhead"], 0.0) + 2 * found.fixed,
+        latency_seconds=found.latency,
+        poll_seconds=_usual(seconds["poll"], POLL),
         on_seconds=float(on.mean()) if len(on) and on.mean() > 0 else Device.on_seconds,
         off_seconds=float(off.mean()) if len(off) else 0.0,
         measured=measured,
     )  # fmt: skip
 
 
-def link(name: str, rows: Sequence[Row]) -> tuple[float, float, float, float]:
-    """Latency, bytes per second up and down, and the median error relative to the transfers' seconds.
+@dataclass(frozen=True)
+class Link:
+    """A line through transfers.
 
-    A rate is inf where more bytes do not take longer. Where all transfers are alike and nothing tells latency and
-    bytes apart, the bytes are it. Raises: InputError where a direction was not measured.
+    Attributes:
+      latency: seconds of a trip; fixed: of a message's transfer besides.
+      up, down: bytes per second; inf where more bytes do not take longer.
+      error: the median one, relative to the transfers' seconds.
+    """
+
+    latency: float
+    fixed: float
+    up: float
+    down: float
+    error: float
+
+
+def link(name: str, rows: Sequence[Row]) -> Link:
+    """Where transfers are too much alike to tell latency, a fixed part and bytes apart, bytes are taken first, then
+    latency. Raises: InputError where a direction was not measured.
     """
     for way in ("up", "down"):
         if not any(getattr(row, way) > 0 for row in rows):
-            raise InputError(
-                f"device {name}", way, f"was not measured; a device needs rows of kind {way}: {KINDS[way]}"
-            )
-    A = np.array([[row.trips, row.up, row.down] for row in rows], dtype=np.float64)
-    y = np.array([row.seconds for row in rows])
-    used = [0, 1, 2] if np.linalg.matrix_rank(A / A.max(axis=0)) == 3 else [1, 2]
-    x = np.zeros(3)
+            advice = f"was not measured; a device needs rows of kind {way}: {KINDS[way]}"
+            raise InputError(f"device {name}", way, advice)
+    A = np.array([[row.up, row.down, row.trips, row.kind != "ping"] for row in rows], dtype=np.float64)
+    y, used = np.array([row.seconds for row in rows]), [0, 1]
+    even = A / np.maximum(A.max(axis=0), 1)
+    for column in (2, 3):
+        if np.linalg.matrix_rank(even[:, [*used, column]]) == len(used) + 1:
+            used.append(column)
+    x = np.zeros(4)
     x[used] = _least_deviations(A[:, used], y)
     error = float(np.median(np.abs(A @ x - y) / np.maximum(y, 1e-9)))
-    up, down = (1 / slope if slope > FAST else math.inf for slope in x[1:].tolist())
-    return float(x[0]), up, down, round(error, 4)
+    up, down = (1 / slope if slope > FAST else math.inf for slope in x[:2].tolist())
+    return Link(float(x[2]), float(x[3]), up, down, round(error, 4))
 
 
 def _least_deviations(A: Array, y: Array) -> Array:
@@ -85,8 +104,12 @@ def _least_deviations(A: Array, y: Array) -> Array:
     return found
 
 
-def _median(column: Array, otherwise: float) -> float:
-    return float(np.median(column)) if len(column) else otherwise
+def _usual(column: Array, otherwise: float) -> float:
+    """The mean without a tenth at either end; the median of fewer than five."""
+    if len(column) < 5:
+        return float(np.median(column)) if len(column) else otherwise
+    cut = math.ceil(len(column) / 10)
+    return float(np.sort(column)[cut:-cut].mean())
 
 
 def _quantiles(column: Array) -> dict[str, float | int]:

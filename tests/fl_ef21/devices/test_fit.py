@@ -34,6 +34,20 @@ def test_latency_and_rates_lie_on_the_line() -> None:
     assert device.share == 1 and device.measured["seconds"]["step"]["count"] == 3
 
 
+def test_what_a_message_takes_besides_trips_and_bytes_is_overhead() -> None:
+    pings = [Row("pi", "ping", 0.05)]
+    slower = [Row(r.device, r.kind, r.seconds + 0.2, r.up, r.down) if r.kind != "step" else r for r in ROWS]
+    device = fit("pi", slower + pings + [Row("pi", "overhead", 0.5)])
+    assert device.overhead_seconds == pytest.approx(0.9, rel=1e-3)
+    assert device.latency_seconds == pytest.approx(0.05, rel=1e-3)
+    assert device.up_bytes_per_second == pytest.approx(1000, rel=1e-3)
+
+
+def test_usual_is_what_neither_end_pulls_away() -> None:
+    steps = [Row("pi", "step", s) for s in (0.1, 0.9, 1.0, 1.1, 1.0, 1.2, 1.0, 0.8, 1.0, 90.0)]
+    assert fit("pi", [*ROWS[:6], *steps]).step_seconds == pytest.approx(1.0)
+
+
 def test_transfers_of_one_size_without_pings_are_bytes_alone() -> None:
     rows = [Row("pi", "up", 2.0, up=1000)] * 3 + [Row("pi", "down", 1.0, down=4000)] * 3 + [Row("pi", "step", 1.0)]
     device = fit("pi", rows)
