@@ -3,7 +3,8 @@
     seconds = trips latency + fixed + up / rate_up + down / rate_down
 
 is solved for latency, 1 / rates and what a message's transfer takes besides, none negative, by least absolute
-deviations: a stalled transfer does not bend it. A ping has no fixed part; those of a message and its reply are overhead.
+deviations: a stalled transfer does not bend it. A ping has no fixed part; those of a message and its reply are
+overhead.
 """
 
 from __future__ import annotations
