@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ Sizes = NDArray[np.int64]
 ID = 1 << 62  # ids of runs, nodes and tasks are random; nine bytes of varint, as nearly all of them take
 HOST = "127.0.0.1:8000"
 SIGNATURE = 139  # of a request, in base64: the mean of 136 (a quarter of them) and 140
+WORKERS = 2  # objects on their way at a time, of a machine with two cores or more
 _NAME = "0" * 64  # a hexadecimal SHA-256
 _RESPONSE = (
     "HTTP/1.1 200 OK\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\nserver: uvicorn\r\ncontent-length: {length}\r\n"
@@ -113,6 +115,18 @@ def heartbeat() -> Cost:
 
     request = SendNodeHeartbeatRequest(node=_node(), heartbeat_interval=30)
     return _exchange("/v1/fleet/send-node-heartbeat", request, SendNodeHeartbeatResponse(success=True))
+
+
+@lru_cache(maxsize=1)
+def trips() -> int:
+    """Exchanges that follow upon one another, from asking for an instruction with a model to the end of its reply.
+
+    Objects travel two at a time, as Flower's SuperNode fetches and brings them.
+    """
+    content = records.instruction(records.blank_model(0), bytes(Block.size))
+    asked = _parts(_message(content, "train", "1", reply=False))[2]
+    answer = _parts(_message(records.reply(bytes(Block.size), b""), "train", "1", reply=True))[2]
+    return 1 + ceil(len(asked) / WORKERS) + 1 + 1 + ceil(len(answer) / WORKERS)
 
 
 def pulled(message: Message) -> Cost:

@@ -110,8 +110,10 @@ def speaks(fleet: Fleet, patience: float = 2.0) -> bool:
 
 def _superlink(fleet: Fleet, running: dict[str, Process], listen: str, say: Say) -> None:
     say("starting the SuperLink")
-    program = f"{Path(sys.executable).name} -m fl_ef21.flower_gate"
-    _wait_for(fleet, _start(fleet, running, "superlink", {"LISTEN": listen, "SUPERLINK_PROGRAM": program}))
+    _wait_for(
+        fleet,
+        _start(fleet, running, "superlink", {"LISTEN": listen, "SUPERLINK_PROGRAM": _python("fl_ef21.flower_gate")}),
+    )
 
 
 def _wait_for(fleet: Fleet, started: Process) -> None:
@@ -131,10 +133,15 @@ def _start(fleet: Fleet, running: dict[str, Process], role: str, settings: dict[
     return started
 
 
+def _python(module: str) -> str:
+    """A program of ours for a start script, from these sources; its folder is the first of PATH."""
+    return f"{Path(sys.executable).name} -m {module}"
+
+
 def _program(plain: bool) -> dict[str, str]:
-    """What start.sh starts. Flower's own SuperNode needs a port for its ClientApps, which several would share."""
+    """What a device's start.sh starts. Flower's own SuperNode needs a port of its own for its ClientApps."""
     if not plain:
-        return {"NODE_PROGRAM": f"{Path(sys.executable).name} -m scenarios.cli node"}
+        return {"NODE_PROGRAM": f"{_python('scenarios.cli')} node"}
     with socket.create_server((LOCAL, 0)) as free:
         return {"NODE_PROGRAM": "flower-supernode", "NODE_PORT": str(free.getsockname()[1])}
 
@@ -157,7 +164,7 @@ def _register(fleet: Fleet, say: Say) -> dict[int, str]:
 def _online(
     fleet: Fleet, running: dict[str, Process], known: dict[int, str], count: int, patience: float, say: Say
 ) -> None:
-    deadline = time.monotonic() + patience
+    deadline, said = time.monotonic() + patience, 0
     while count:
         states = flower.nodes(fleet)
         away = [client for client in range(count) if states.get(known[client]) != "online"]
@@ -167,7 +174,9 @@ def _online(
             role = f"node-{client}"
             if not running[role].alive or time.monotonic() > deadline:
                 raise UpFailed(f"client {client} did not come online; {_end_of(fleet, role)}")
-        say(f"waiting for {len(away)} of {count} devices")
+        if len(away) != said:
+            say(f"waiting for {len(away)} of {count} devices")
+            said = len(away)
         time.sleep(0.5)
 
 

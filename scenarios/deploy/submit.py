@@ -25,6 +25,7 @@ from scenarios.progress import Listener, Silent
 from scenarios.results import Result
 from scenarios.run_file import NAME as RUN_FILE
 from scenarios.schema import Scenario
+from scenarios.told import NAME as PROGRESS
 
 PACKAGES = ("fl_ef21", "strategies", "clients", "scenarios")
 GOES_ON = (FAILED, 6, STOPPED, 8)  # exit codes after which a run may go on: 6 is a full disk, 8 no quorum
@@ -51,7 +52,8 @@ def run(
         raise InputError("DIR", str(folder), advice)
     tries, before = 0, -1
     while True:
-        (out / FAILURE).unlink(missing_ok=True)
+        for old in (FAILURE, PROGRESS):
+            (out / old).unlink(missing_ok=True)
         following = Following(fleet, out, listener)  # first: it must know what was there before
         ended = following.until_the_end(number := submit(fleet, resolved, out))
         if ended is None:
@@ -91,7 +93,8 @@ def _scenario(fleet: Fleet, scenario: str | Path, sets: Sequence[str]) -> Scenar
         [*sets] if any(one.partition("=")[0].strip() == "durability" for one in sets) else ["durability=disk", *sets]
     )
     resolved = load(scenario, asked)
-    if resolved.partition.clients > fleet.nodes:
+    needed = resolved.train.start_clients or resolved.partition.clients
+    if needed > fleet.nodes:
         advice = f"this fleet has {fleet.nodes} devices; --set partition.clients={fleet.nodes} deals to as many"
         raise InputError("partition.clients", resolved.partition.clients, advice)
     return resolved

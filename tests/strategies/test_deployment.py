@@ -88,7 +88,8 @@ def test_a_node_that_goes_within_a_round_ends_nobodys_waiting(monkeypatch: pytes
     run = everybody()
     grid = deploy(run, monkeypatch)
     trained(run, grid, 1)
-    grid.at = [(grid.clock.now + 0.05, lambda: (grid.kill(2), grid.there.pop(2)))]
+    moment = grid.clock.now + 0.05
+    grid.at = [(moment, lambda: grid.kill(2)), (moment, lambda: grid.there.pop(2))]
     (done,) = trained(run, grid, 1)
     assert done.participants == N - 1 and done.refused == {"client raised": 1}
     assert "gone" in done.first

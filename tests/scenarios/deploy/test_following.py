@@ -260,6 +260,27 @@ def test_what_cannot_work_is_told_before_anything_is_submitted(
     assert not seen
 
 
+def test_fewer_devices_than_clients_will_do_where_the_scenario_says_so(fleet: Fleet) -> None:
+    fewer = ["partition.clients=5", "train.start_clients=3"]
+    assert submit._scenario(fleet, "edge", fewer).partition.clients == 5
+    with pytest.raises(InputError, match="clients"):
+        submit._scenario(fleet, "edge", ["partition.clients=5", "train.start_clients=4"])
+
+
+def test_what_an_earlier_start_told_is_not_told_again(
+    fleet: Fleet, tmp_path: Path, begin: Callable[[], ServerApp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die_after_telling() -> None:
+        server, telling = begin(), Telling(tmp_path / "run")
+        telling.start(PLAN)
+        telling.message("going on after round 5")
+        soon(server.die)
+
+    submitting(monkeypatch, die_after_telling, lambda: begin().finish())
+    run(fleet.folder, small(tmp_path), out=tmp_path / "run", listener=(heard := Heard()))
+    assert heard.messages == ["going on after round 5", "the ServerApp died; going on"] and heard.plans == [PLAN]
+
+
 def test_durability_stays_as_it_is_asked_for(fleet: Fleet) -> None:
     assert submit._scenario(fleet, "edge", ["durability=memory"]).durability == "memory"
 
