@@ -1,7 +1,8 @@
 """Loops compiled by numba, kept on disk under a digest of the sources of all of them.
 
 Numba keeps what it compiled until the file of that one function changes, with the code of the functions it calls
-inside: after an update it would go on running their old code.
+inside: after an update it would go on running their old code. It also keeps them by where the file lies. Here copies
+with the same digest share them: the bundles that a device was sent one after another, and the clone beside them.
 """
 
 from __future__ import annotations
@@ -15,12 +16,27 @@ from pathlib import Path
 from typing import Any
 
 from numba import njit
+from numba.core import caching
 from numba.core import config as numba_config
 
 config: Any = numba_config
 _HERE = Path(__file__).parent
 KEPT = 3
 _SOURCES = ("compiled.py", "select.py", "kernels/*.py", "wire/*.py")
+
+
+_Locator: Any = getattr(caching, "UserProvidedCacheLocator", None) or vars(caching)["_UserProvidedCacheLocator"]
+
+
+class Here(_Locator):  # type: ignore[misc]
+    """Where numba keeps a loop: by its file's place in this package, not by where the package lies."""
+
+    @classmethod
+    def get_suitable_cache_subpath(cls, py_file: str) -> str:
+        path = Path(py_file).absolute()
+        if not path.is_relative_to(_HERE.absolute()):
+            return str(super().get_suitable_cache_subpath(py_file))
+        return "-".join(("fl_ef21", *path.relative_to(_HERE.absolute()).parent.parts))
 
 
 @cache
@@ -48,9 +64,12 @@ def _forget(base: Path) -> None:
 
 def compiled(loop: Callable[..., Any]) -> Any:
     """The loop, compiled at its first call and released from Python's lock while it runs."""
-    before = config.CACHE_DIR
-    config.CACHE_DIR = _folder() or before
+    before = {name: getattr(config, name, "") for name in ("CACHE_DIR", "CACHE_LOCATOR_CLASSES")}
+    if folder := _folder():
+        config.CACHE_DIR = folder
+        config.CACHE_LOCATOR_CLASSES = f"{__name__}.{Here.__name__}"  # an older numba does not ask, and compiles more
     try:
         return njit(nogil=True, cache=True)(loop)
     finally:
-        config.CACHE_DIR = before
+        for name, value in before.items():
+            setattr(config, name, value)

@@ -135,6 +135,19 @@ def simulated(grid: Grid) -> bool:
     return isinstance(grid, InMemoryGrid)
 
 
+def deployed(grid: Grid) -> bool:
+    """Whether real SuperNodes answer, which come, go, and fetch what they are asked when they like."""
+    from flwr.superlink.grid import HttpGrid
+
+    return isinstance(getattr(grid, "inner", grid), HttpGrid)
+
+
+def activations(grid: Grid) -> dict[int, str]:
+    """Since when each node of a deployment has been there, by the SuperLink's clock; who is not there is left out."""
+    inner: Any = getattr(grid, "inner", grid)
+    return {node.node_id: node.last_activated_at for node in inner.get_nodes()}
+
+
 def sendable(grid: Grid, messages: Iterable[Message]) -> Iterable[Message]:
     """The messages as this Grid can take them: that of a deployment goes through them twice, so it is given a list."""
     from flwr.superlink.grid import HttpGrid

@@ -89,4 +89,9 @@ def subset(n: int, m: int, key: Tensor) -> Tensor:
     """m of n without replacement: (m,) int64, increasing; `key` is (1,)."""
     if m >= n:
         return torch.arange(n)
-    return torch.argsort(words(key, n)[0], stable=True)[:m].sort().values
+    return drawn(n, m, key).sort().values
+
+
+def drawn(n: int, m: int, key: Tensor) -> Tensor:
+    """The same in the order in which they are drawn, so that who draws fewer draws the first of these."""
+    return torch.argsort(words(key, n)[0], stable=True)[:m]

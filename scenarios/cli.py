@@ -20,7 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Simulate federated learning with compressed, error-fed-back messages.",
     epilog="Exit codes: 0 done, 2 usage, 3 wrong scenario or input, 4 environment, 5 run or check failed, "
-           "6 disk full, 7 stopped.",
+           "6 disk full, 7 stopped, 8 paused as too few clients answered.",
 )  # fmt: skip
 app.add_typer(cli_deploy.app, name="deploy")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,12 @@ import typer
 app = typer.Typer(
     no_args_is_help=True, help="Run a scenario on real devices: keys, start scripts, a SuperLink and SuperNodes."
 )
+
+
+class Format(StrEnum):
+    text = "text"
+    json = "json"
+
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR")]
@@ -66,6 +73,50 @@ def down(folder: Folder, debug: Debug = False) -> None:
     from scenarios.commands import deploying
 
     deploying.down(folder, debug)
+
+
+@app.command()
+def run(
+    folder: Folder,
+    scenario: Annotated[str, typer.Argument()],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run folder, DIR/superlink/runs/NAME-TIME by default; an unfinished one goes on.", show_default=False
+        ),
+    ] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", show_default=False, help="As for `fl-ef21 run`.")
+    ] = None,
+    retries: Annotated[
+        int,
+        typer.Option(
+            help="How often in a row the run is submitted again after the server died without getting further."
+        ),
+    ] = 3,
+    format: Annotated[Format, typer.Option("--format", help="What is printed on stdout.")] = Format.text,
+    debug: Debug = False,
+) -> None:
+    """Run a scenario on the fleet, from the machine of its SuperLink, and follow it to its end.
+
+    SCENARIO is a TOML file, a run folder, or a name that `fl-ef21 list scenarios` shows. Exit codes are those of
+    `fl-ef21 run`.
+    """
+    from scenarios.commands import deploying
+
+    deploying.run(folder, scenario, out, sets or [], retries, format.value, debug)
+
+
+@app.command()
+def status(
+    folder: Folder,
+    format: Annotated[Format, typer.Option("--format", help="What is printed on stdout.")] = Format.text,
+    debug: Debug = False,
+) -> None:
+    """Show processes, devices, the last run, and the last errors. Exit code 4 where the SuperLink does not answer."""
+    from scenarios.commands import deploying
+
+    deploying.status(folder, format.value, debug)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

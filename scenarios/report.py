@@ -78,6 +78,9 @@ def warnings(result: Result) -> list[str]:
             reasons = sorted((m.get("rejected_reasons") or {}).items())
             why = ": " + ", ".join(f"{n} for {reason}" for reason, n in reasons) if reasons else ""
             found.append(f"{units.count(m['rejected'])} messages of {m['label']} were refused{why}.")
+        if m.get("abandoned_rounds"):
+            some = units.count(m["abandoned_rounds"])
+            found.append(f"Rounds of {m['label']} that were abandoned, as too few clients answered: {some}.")
         if out := m.get("quarantined"):
             gone = " and taken out of g" if m.get("evicted") else ""
             found.append(f"Clients of {m['label']} that were asked no more{gone}: {units.names(out)}.")

@@ -28,12 +28,14 @@ COLUMNS = {
     "invariant_error": "float64",
     "wall_seconds": "float64",
     # what runs of earlier versions lack
+    "evaluated": "float64",
     "uplink_algorithm_bits": "float64",
     "uplink_wire_bytes": "float64",
     "uplink_bound_bytes": "float64",
     "downlink_algorithm_bits": "float64",
     "downlink_wire_bytes": "float64",
     "downlink_bound_bytes": "float64",
+    "abandoned": "float64",
 }
 SHADOW_COLUMNS = {
     "method": "object",

@@ -32,6 +32,7 @@ from scenarios.progress import Listener, Silent
 from scenarios.results import Result
 from scenarios.run_file import NAME as RUN_FILE
 from scenarios.run_file import RunFile
+from scenarios.samples import FIELD
 from scenarios.schema import Scenario
 from scenarios.session import Session
 from scenarios.setup import Setup, prepare
@@ -42,6 +43,14 @@ STATE = "clients"  # of a run folder: files of client state, on Flower's simulat
 
 class RunFailed(RuntimeError):
     """A run that could not go on; what it had measured is in its folder."""
+
+
+class Stopped(RunFailed):
+    """A run that somebody stopped; it can go on."""
+
+
+class NoQuorum(Stopped):
+    """A run that was paused, as too few clients answered; it can go on."""
 
 
 class DiskFull(RunFailed):
@@ -95,13 +104,14 @@ def resume(
         return _conduct(Session(setup, left, listener), choose(RUNTIMES, left.runtime, "runtime"))
 
 
-def serve(setup: Setup, grid: Grid, out: Path, command: str) -> Result:
+def serve(setup: Setup, grid: Grid, out: Path, command: str, listener: Listener | None = None) -> Result:
     """Run a scenario on a Grid that somebody else started, as a ServerApp does; a run that `out` holds goes on.
 
     Raises: InputError where a simulation has too few or too many nodes; RunFailed.
     """
     _count(grid, setup.problem.clients)
     chaos.check(setup.scenario, "flower")
+    listener = listener or Silent()
 
     def execute(session: Session) -> None:
         with session.interrupt:
@@ -109,11 +119,11 @@ def serve(setup: Setup, grid: Grid, out: Path, command: str) -> Result:
 
     if not (out / RUN_FILE).exists():
         begun = RunFile.new(out, to_toml(setup.resolved), "flower", command)
-        return _conduct(Session(setup, begun, Silent()), execute)
+        return _conduct(Session(setup, begun, listener), execute)
     left = unfinished(out)
     with alone(out):
         changes.refuse(left, setup.resolved, force=False)
-        return _conduct(Session(setup, left, Silent()), execute)
+        return _conduct(Session(setup, left, listener), execute)
 
 
 def unfinished(folder: Path) -> RunFile:
@@ -246,6 +256,9 @@ def flower_loader(setup: Setup, folder: Path) -> Callable[[Context], Program]:
         client = identity(context)
         if client >= setup.problem.clients:
             raise InputError("node-config.partition-id", client, f"the scenario has {setup.problem.clients} clients")
+        if client not in setup.held:
+            advice = "is needed: this client's file of samples; or data.path in the scenario, the folder of all files"
+            raise InputError(FIELD, context.node_config.get("data-path"), advice)
         lasting = setup.scenario.durability == "disk"
         return setup.program(range(client, client + 1), Files(folder, setup.momentum, durable=lasting))
 

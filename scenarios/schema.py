@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, FiniteFloat, field_validator, model_
 
 from scenarios.labels import labelled
 from scenarios.schema_method import Method, default_values
+from scenarios.schema_rounds import refuse_what_cannot_be
 from scenarios.schema_words import (
     MODELS,
     Count,
@@ -29,7 +30,7 @@ from scenarios.schema_words import (
 class Data(Section):
     """Where samples come from."""
 
-    source: Literal["digits", "mnist", "libsvm", "synthetic", "huggingface"] = "digits"
+    source: Literal["digits", "mnist", "libsvm", "synthetic", "huggingface", "files"] = "digits"
     path: Text | None = None
     test_path: Text | None = None
     test_fraction: Annotated[FiniteFloat, Field(ge=0, lt=1)] | None = None
@@ -40,6 +41,7 @@ class Data(Section):
     natural_id: Text | None = None
     samples: Count | None = None
     features: Count | None = None
+    shape: Annotated[list[Count], Field(min_length=1)] | None = None
     classes: Annotated[int, Field(ge=2)] | None = None
     separation: NotNegative | None = None
     groups: Count | None = None
@@ -96,6 +98,10 @@ class Train(Section):
     participation: Share = 1.0
     timeout: Positive | None = None
     late: Literal["discard", "apply"] = "discard"
+    min_reports: Count | None = None
+    over_selection: Annotated[FiniteFloat, Field(ge=1)] = 1.0
+    start_clients: Count | None = None
+    patience: Positive = 120.0
     start: Literal["gradient", "zero"] = "gradient"
     dtype: Literal["float32", "float64"] = "float32"
     momentum_dtype: Literal["bfloat16"] | None = None
@@ -136,6 +142,7 @@ class Evaluate(Section):
     """When the full objective is measured."""
 
     every: Count = 10
+    where: Literal["auto", "server", "clients"] = "auto"
     audit: Switch = True
     traffic: Literal["off", "rounds", "clients"] = "rounds"
 
@@ -190,6 +197,11 @@ class Scenario(Section):
     stop: Stop = Stop()
 
     @model_validator(mode="after")
+    def _rounds_can_be(self) -> Scenario:
+        refuse_what_cannot_be(self.train, self.partition.clients)
+        return self
+
+    @model_validator(mode="after")
     def _labels_tell_methods_apart(self) -> Scenario:
         named = [labelled(method, self.method) for method in self.method]
         labels = [m.label for m in named]
@@ -205,6 +217,22 @@ class Scenario(Section):
             for method in self.method
         ]
         object.__setattr__(self, "method", told)
+        return self
+
+    @model_validator(mode="after")
+    def _files_are_dealt(self) -> Scenario:
+        if self.data.source == "files" and self.partition.scheme != "natural":
+            if "scheme" in self.partition.model_fields_set:
+                told = "has no meaning where every client has its own file; remove it"
+                raise ValueError(f"partition.scheme = {self.partition.scheme!r} {told}")
+            object.__setattr__(self, "partition", self.partition.model_copy(update={"scheme": "natural"}))
+        return self
+
+    @model_validator(mode="after")
+    def _what_clients_cannot_measure(self) -> Scenario:
+        if self.evaluate.where == "clients" and self.stop.grad_norm_sq is not None:
+            told = f"stop.grad_norm_sq = {self.stop.grad_norm_sq:g} needs the full gradient"
+            raise ValueError(f'{told}, which clients do not send; remove it, or evaluate.where = "clients"')
         return self
 
     @field_validator("shadow")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fl_ef21 import flower_traffic
 from fl_ef21.traffic import LAYERS
 from fl_ef21.types import Compressor
 from scenarios.setup import Setup
-from scenarios.tally import Outcome
+from scenarios.tally import NO_QUORUM, Outcome
 
 
 def summarise(
@@ -31,7 +31,7 @@ def summarise(
             "data": dataset.name if dataset is not None else "synthetic",
             "dim": setup.problem.dim,
             "clients": setup.problem.clients,
-            "samples": len(dataset.labels) if dataset is not None else None,
+            "samples": len(dataset.labels) if dataset is not None and len(dataset.labels) else None,
             "per_client": setup.choice.way if setup.choice is not None else None,
             "seconds_per_client": dict(setup.choice.seconds) if setup.choice is not None else {},
         },
@@ -45,6 +45,12 @@ def summarise(
         "polling": polling() if scenario.evaluate.traffic != "off" else None,
         "methods": [_method(setup, number, *ended) for number, ended in enumerate(outcomes)],
     }  # fmt: skip
+
+
+def no_quorum(summary: Mapping[str, Any]) -> str:
+    """Why a run was paused as too few clients answered; empty where it was not."""
+    reasons = (str(m.get("reason") or "") for m in summary["methods"] if m.get("status") == "interrupted")
+    return next((reason for reason in reasons if reason.startswith(NO_QUORUM)), "")
 
 
 def polling() -> dict[str, Any]:
@@ -91,10 +97,13 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
         "downlink_bytes": tally.downlink_bytes,
         "train_loss": last.get("train_loss"),
         "grad_norm_sq": last.get("grad_norm_sq"),
+        "evaluated": last.get("evaluated"),
         "test_accuracy": last.get("test_accuracy"),
         "best_test_accuracy": max(accuracies, default=None),
         "rejected": tally.rejected,
         "rejected_reasons": tally.reasons,
+        "abandoned_rounds": tally.abandoned,
+        "surplus_replies": tally.surplus,
         "ledger_bytes": outcome.ledger_bytes,
         "quarantined": tally.quarantined,
         "evicted": tally.evicted,

@@ -11,6 +11,7 @@ from fl_ef21.traffic import LAYERS, Traffic
 from strategies.rounds import Round
 
 Row = dict[str, Any]
+NO_QUORUM = "no quorum"  # what the reason begins with where a run was paused since too few clients answered
 TRAFFIC = tuple(f"{way}_{layer}" for way in ("uplink", "downlink") for layer in LAYERS if layer != "payload_bytes")
 
 
@@ -28,6 +29,8 @@ class Tally:
     traffic: dict[str, int] = field(default_factory=dict)
     quarantined: list[int] = field(default_factory=list)
     evicted: list[int] = field(default_factory=list)
+    abandoned: int = 0
+    surplus: int = 0
 
     def add(self, done: Round, seconds: float) -> None:
         self.round = done.number
@@ -39,6 +42,8 @@ class Tally:
             self.reasons[reason] = self.reasons.get(reason, 0) + count
         self.quarantined += done.quarantined
         self.evicted += done.evicted
+        self.abandoned += done.abandoned
+        self.surplus += done.surplus
         self.seconds += seconds
         for name, total in ({} if done.traffic is None else done.traffic.totals()).items():
             self.traffic[name] = self.traffic.get(name, 0) + total

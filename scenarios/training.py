@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,11 +15,14 @@ from fl_ef21.failpoints import failpoint
 from fl_ef21.flower_traffic import Cost
 from fl_ef21.traffic import PerClient, Traffic
 from scenarios.interrupt import Interrupt
+from scenarios.measuring import measure
 from scenarios.rules import cheap_rule, measured_rule
 from scenarios.setup import Setup
-from scenarios.tally import TRAFFIC, Keep, Outcome, Row, Tally
+from scenarios.tally import NO_QUORUM, TRAFFIC, Keep, Outcome, Row, Tally
 from strategies.flower import CompressedStrategy
 from strategies.rounds import Commit, Round, Silence
+
+SHORT = 3  # rounds in a row with too few replies, after which the run is paused
 
 
 class Training:
@@ -75,7 +77,7 @@ class Training:
         self.strategy.nodes.enrol(grid)
         if self._asides is not None:
             if self.strategy.history is not None:
-                self.strategy.audit(grid)  # who lost its state says so, and is repaired as it is asked to train
+                self.strategy.audit(grid, anyway=True)  # who lost its state says so, and is repaired
             self.strategy.account.asides = self._asides  # those clients had enrolled before
         try:
             outcome = self._begin(grid, keep) or self._rounds(grid, interrupt, keep)
@@ -98,19 +100,20 @@ class Training:
         return None
 
     def _rounds(self, grid: Grid, interrupt: Interrupt, keep: Keep) -> Outcome:
-        scenario = self.setup.scenario
+        scenario, short = self.setup.scenario, 0
         began = time.perf_counter()
         try:
             for done in self.strategy.rounds(grid, scenario.rounds, scenario.train.timeout, self.tally.round):
                 failpoint("training.round")
                 self._count(done, time.perf_counter() - began, keep)
-                last = done.number == scenario.rounds
+                last, lasts = done.number == scenario.rounds, done.participants > 0 or done.abandoned
+                short = short + 1 if done.abandoned else 0
                 stop, before = cheap_rule(scenario.stop, self.tally), len(self.rows)
                 due, diverged = last or bool(stop) or done.number % scenario.evaluate.every == 0, ""
                 if due:
                     diverged = self._evaluate(grid, done.participants)
                     stop = stop or ("" if diverged else measured_rule(scenario.stop, self.rows[-1]))
-                if done.participants:
+                if lasts:
                     self._commit(keep)
                 for row in self.rows[before:]:
                     keep.row(row)
@@ -120,8 +123,10 @@ class Training:
                 if stop:
                     return self._outcome("stopped", stop)
                 if interrupt.asked and not last:
-                    return self._leave(grid, done, keep)
-                if not last and done.participants:
+                    return self._leave(grid, done, keep, f"stopped by the user after round {done.number}")
+                if short == SHORT and not last:
+                    return self._leave(grid, done, keep, self._no_quorum(done))
+                if not last and lasts:
                     self._spend(keep.cut, False)
                 self._look(grid, done.number + 1, keep)
                 began = time.perf_counter()
@@ -147,30 +152,35 @@ class Training:
         what(*given)
         self.tally.seconds += time.perf_counter() - began
 
-    def _leave(self, grid: Grid, done: Round, keep: Keep) -> Outcome:
+    def _no_quorum(self, done: Round) -> str:
+        """Why the run is paused."""
+        least, why = self.setup.scenario.train.min_reports, f"; {done.first}" if done.first else ""
+        told = f"{SHORT} rounds in a row, the last of them {done.number}, had fewer than {least} usable replies{why}"
+        return f"{NO_QUORUM}: {told}"
+
+    def _leave(self, grid: Grid, done: Round, keep: Keep, why: str) -> Outcome:
         """A last cut, then a row for the report, of which who goes on knows nothing: undisturbed, there is none."""
-        if done.participants:
+        if done.participants or done.abandoned:
             keep.cut(True)
         if self.rows[-1]["round"] < done.number and not self._evaluate(grid, done.participants):
             keep.row(self.rows[-1])
-        return self._outcome("interrupted", f"stopped by the user after round {done.number}")
+        return self._outcome("interrupted", why)
 
     def _outcome(self, status: str, reason: str) -> Outcome:
         return Outcome(status, reason, self.tally, self.rows)
 
     def _evaluate(self, grid: Grid, participants: int) -> str:
         """Measure f at the model and add a row; what is wrong, if the model is no longer finite."""
-        x, problem, tally = self.strategy.descent.x, self.setup.problem, self.tally
-        loss, gradient = problem.objective(x)
-        norm = float(gradient.square().sum())
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        tally, found = self.tally, measure(self.setup, self.strategy, grid)
+        if not found.finite:
             return f"the training loss is not finite at round {tally.round}"
         row = {
-            "method": self.label, "round": tally.round, "train_loss": loss, "grad_norm_sq": norm,
-            "test_accuracy": problem.accuracy(x), "uplink_bytes": tally.uplink_bytes,
-            "downlink_bytes": tally.downlink_bytes, "participants": participants, "rejected": tally.rejected,
+            "method": self.label, "round": tally.round, "train_loss": found.train_loss,
+            "grad_norm_sq": found.grad_norm_sq, "test_accuracy": found.test_accuracy,
+            "uplink_bytes": tally.uplink_bytes, "downlink_bytes": tally.downlink_bytes,
+            "participants": participants, "rejected": tally.rejected, "abandoned": tally.abandoned,
             "invariant_error": self.strategy.audit(grid) if self.setup.scenario.evaluate.audit else None,
-            "wall_seconds": round(tally.seconds, 6),
+            "wall_seconds": round(tally.seconds, 6), "evaluated": found.evaluated,
             **{name: tally.traffic.get(name, None if tally.round else 0) for name in TRAFFIC},
         }  # fmt: skip
         self.rows.append(row)

@@ -77,6 +77,16 @@ class Adder:
                 measured[:, part] = self.account.up(payloads, spec, compressors)
         return Added(total, heard[np.flatnonzero(used)], refused, measured, norms)
 
+    def readable(self, heard: Heard) -> Array:
+        """(m,) bool: which messages can be decoded."""
+        good = np.ones(len(heard), bool)
+        starting = heard.version == 0 if self.forms.begins else np.zeros(len(heard), bool)
+        for spec, which in ((self.forms.first, starting), (self.forms.other, ~starting)):
+            for part in groups(np.flatnonzero(which), spec.most):
+                _, bad = wire.decode([heard.payloads[at] for at in part.tolist()], spec)
+                good[part[list(bad)]] = False
+        return good
+
     def judged(self, heard: Heard, scale: float, judge: Judge) -> Added:
         """As `add`. A round in which somebody is judged to go too far is added again without."""
         added = self.add(heard, scale)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -17,29 +15,31 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from fl_ef21 import randomness, records
+from fl_ef21 import records
 from fl_ef21.blocks import Array
 from fl_ef21.commit import Kind, Point
+from fl_ef21.flower_internals import deployed
 from fl_ef21.plan import Plan
 from fl_ef21.repair import Repair
 from fl_ef21.shadow import Seen
 from fl_ef21.threads import computing_with
 from fl_ef21.types import ClientHalf
-from strategies import SERVERS, conduct, flower_questions, images, population
+from strategies import SERVERS, flower_questions, flower_quorum, flower_round, images, population
 from strategies.adding import Adder
 from strategies.descent import Descent, Shapes
 from strategies.downlink import bases, downlink_of
 from strategies.flower_account import Account
 from strategies.flower_exchange import exchange
-from strategies.flower_nodes import Nodes
+from strategies.flower_nodes import PATIENCE, Nodes
 from strategies.flower_post import Carried, Letters
+from strategies.flower_quorum import ALL, Quorum
 from strategies.guard import LIMITS, Guard, Limits
 from strategies.history import History
 from strategies.ledger import Ledger
 from strategies.members import Members
 from strategies.robust_named import Aggregate
 from strategies.robust_rows import Rows
-from strategies.rounds import Commit, Round, Silence, round_half_up
+from strategies.rounds import Commit, Round, Silence
 
 log = logging.getLogger("fl_ef21")
 NOBODY_LEFT = "every client has left or is in quarantine"
@@ -51,7 +51,8 @@ class CompressedStrategy(Strategy):
     Attributes:
       plan: the method, as both sides know it.
       half: the client half's class, of which only the facts a server must know are read.
-      participation: share of the population asked per round, in (0, 1].
+      participation: share of the population whose replies are wanted per round, in (0, 1].
+      quorum: how many are asked for them, and with how few a round is abandoned.
       late: what becomes of a reply that comes after its round: "discard", or "apply" if its client was not asked again.
       history: what clients that lost something are repaired from; None where nobody can.
       members: who belongs to the population, and the weights.
@@ -65,9 +66,10 @@ class CompressedStrategy(Strategy):
         self, plan: Plan, half: type[ClientHalf[Any]], *, number: int, x: Tensor, shapes: Shapes, weights: Tensor,
         participation: float, optimizer: str, optimizer_args: Mapping[str, Any], source: bytes, run: bytes,
         account: bool = True, late: Literal["discard", "apply"] = "discard", limits: Limits = LIMITS,
-        aggregate: Aggregate | None = None,
+        aggregate: Aggregate | None = None, quorum: Quorum = ALL, start_clients: int | None = None,
+        patience: float = PATIENCE,
     ) -> None:  # fmt: skip
-        self.plan, self.half, self.participation, self.late = plan, half, participation, late
+        self.plan, self.half, self.participation, self.late, self.quorum = plan, half, participation, late, quorum
         self.clients, self.dim, self.members = len(weights), len(x), Members(weights)
         self.descent = Descent(x, shapes, optimizer, optimizer_args, plan.gamma(1))
         self.server = plan.half(SERVERS[half.server], 1)
@@ -76,7 +78,7 @@ class CompressedStrategy(Strategy):
         self.ledger = Ledger(experiment, source, number, self.clients)
         self.account = Account(plan, self.dim, account)
         self.adder = Adder(plan, half, weights, self.dim, self.account)
-        self.nodes = Nodes(self.ledger, self.clients, self.account)
+        self.nodes = Nodes(self.ledger, self.clients, self.account, start_clients, patience)
         self.guard = Guard(limits, self.clients)
         zeros = torch.zeros(self.clients if aggregate else 0, self.dim, dtype=plan.dtype)
         self.rows = None if aggregate is None else Rows(aggregate, zeros)
@@ -88,6 +90,9 @@ class CompressedStrategy(Strategy):
         self._leaving, self._joining = set[int](), set[int]()
         self._changed: Any = ((), (), np.empty(0, np.int64), [])  # who left, who joined, whose payloads, the payloads
         self._waiting: list[str] = []  # messages of earlier rounds whose replies may still come
+        self._held: dict[int, list[Message]] = {}  # replies that came in time but were not wanted, by client
+        self._wanted = 0  # how many usable replies this round wants
+        self._order: Array | None = None  # whose are taken first; None where that is who answers first
 
     # Rounds ---------------------------------------------------------------------------------------
 
@@ -99,11 +104,12 @@ class CompressedStrategy(Strategy):
         arrays = records.pack_model(self.descent.x)
         for number in range(after + 1, rounds + 1):
             messages = self.configure_train(number, arrays, ConfigRecord(), grid)
-            replies, self._waiting = exchange(grid, messages, timeout, self._waiting, self.late == "apply")
+            late, enough = self.late == "apply", flower_quorum.enough(self, number)
+            replies, self._waiting = exchange(grid, messages, timeout, self._waiting, late, enough=enough)
             self.nodes.note(replies)
             arrays, _ = self.aggregate_train(number, replies)
             yield self.last
-            if self.last.participants == 0:
+            if self.last.participants == 0 and not self.last.abandoned:
                 told = f"none of {self.last.invited} clients could be used; {self.last.first}"
                 raise Silence(f"round {number}: {told if self.last.invited else NOBODY_LEFT}")
 
@@ -113,10 +119,11 @@ class CompressedStrategy(Strategy):
         """One message per invited client, made as they are sent: with the same model record, or with what is new."""
         if not self.nodes.of:
             self.nodes.enrol(grid)
-        self.nodes.refresh(grid)
+        self.nodes.refresh(grid, self.quorum.least or 1)
         if self.late == "discard":
             self.ledger.close()
-        invited = self.invite(server_round)
+        invited, self._wanted = self.invite(server_round), flower_quorum.wanted(self, server_round)
+        self._order = None if deployed(grid) else flower_quorum.draw(self, server_round)
         repairs = self.repairs(invited)
         self._sent, self._repaired = self.downlink.send(invited), len(repairs)
         if repairs:
@@ -140,14 +147,7 @@ class CompressedStrategy(Strategy):
 
     def invite(self, round: int) -> Array:
         """Who is asked: everybody for first gradients at x0, else a sample that depends on (seed, round)."""
-        there = self.members.ids()
-        there = there[~np.isin(there, list(self._leaving))] if self._leaving else there
-        there = there[~self.guard.out[there]]
-        if self.begins(round):
-            return there
-        m = min(len(there), max(1, round_half_up(self.participation * len(there))))
-        key = randomness.key(self.plan.seed, "participation", round=round)
-        chosen: Array = there[randomness.subset(len(there), m, key).numpy()]
+        chosen: Array = np.sort(flower_quorum.draw(self, round))
         return chosen
 
     def begins(self, round: int) -> bool:
@@ -156,32 +156,9 @@ class CompressedStrategy(Strategy):
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord, MetricRecord]:
         """Refuse what cannot be used, add the rest into g in client order, step the model."""
-        replies = list(replies)
-        left, joined = population.change(
-            self
-        )  # before the replies are read: who says goodbye in one leaves with the next round
-        letters = self.open(replies)
-        heard, on_time = letters.heard, letters.rounds == server_round
-        scale = 1.0 if self.server.remembers else len(self.members.ids()) / max(1, len(self._sent))
-        with computing_with(1):
-            added = self.adder.judged(heard, scale, partial(conduct.judge, self))
-        refused = letters.refused + list(added.refused.values())
-        self.downlink.confirm(heard.clients[on_time])
-        self._make_real(server_round, added.c, added.used.clients, added.used.payloads)
-        if added.verdict is not None:
-            self.guard.commit(added.verdict)
-        out, gone = conduct.strike(self, heard.clients[sorted(added.refused)].tolist())
-        self._changed = (left, joined, added.used.clients, added.used.payloads)
-        up, down = sum(len(payload) for payload in heard.payloads), self._sent.total
-        reasons, first = Counter(one.reason for one in refused), str(refused[0]) if refused else ""
-        punctual, measured = heard[np.flatnonzero(on_time)], added.measured[:, on_time]
-        spent = self.account.round(server_round, self._down, punctual, measured, replies, self.nodes.of)
-        late, used = len(heard) - len(punctual), len(added.used)
-        self.last = Round(
-            server_round, len(self._sent), used, dict(reasons), first, up, down, late, self._repaired, out, gone, spent
-        )
-        metrics = MetricRecord({"participants": used, "refused": len(refused), "uplink-bytes": up})
-        return records.pack_model(self.descent.x), metrics
+        self.last = done = flower_round.aggregate(self, server_round, list(replies))
+        metrics = {"participants": done.participants, "refused": sum(done.refused.values())}
+        return records.pack_model(self.descent.x), MetricRecord(metrics | {"uplink-bytes": done.uplink_bytes})
 
     def open(self, replies: Iterable[Message]) -> Letters:
         """Replies that answer what is open, and what the others tell of their clients."""
@@ -264,9 +241,12 @@ class CompressedStrategy(Strategy):
 
     # Questions ------------------------------------------------------------------------------------
 
-    def audit(self, grid: Grid) -> float | None:
-        """|g - sum_i w_i g_i| / |g| over the clients' own states; None where g is not such a sum, or one is silent."""
-        return flower_questions.audit(self, grid)
+    def audit(self, grid: Grid, anyway: bool = False) -> float | None:
+        """|g - sum_i w_i g_i| / |g| over the clients' own states; None where g is not such a sum, or one is silent.
+
+        anyway: ask the others although one cannot be reached, so that who lacks something is known.
+        """
+        return flower_questions.audit(self, grid, anyway)
 
     def shadow(self, grid: Grid, round: int) -> list[Seen]:
         """What shadow compressors would send in this round, the next one, by a sample of those who will be asked."""

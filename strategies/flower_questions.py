@@ -10,11 +10,12 @@ import torch
 from flwr.serverapp import Grid
 
 from fl_ef21 import records, wire
+from fl_ef21.blocks import Array
 from fl_ef21.commit import Kind
-from fl_ef21.flower_internals import sendable
 from fl_ef21.shadow import Seen, means
 from strategies.downlink import WHOLE
-from strategies.rounds import groups
+from strategies.flower_exchange import exchange
+from strategies.rounds import groups, names
 from strategies.shadow import watched, words
 
 if TYPE_CHECKING:
@@ -23,20 +24,38 @@ if TYPE_CHECKING:
 log = logging.getLogger("fl_ef21")
 
 
-def audit(strategy: CompressedStrategy, grid: Grid) -> float | None:
-    """As `CompressedStrategy.audit`; clients are asked in groups, so that memory does not grow with the population."""
+QUIET = 30.0  # seconds without a sign of life after which nobody is waited for any more
+
+
+def audit(strategy: CompressedStrategy, grid: Grid, anyway: bool = False) -> float | None:
+    """As `CompressedStrategy.audit`; clients are asked in groups, so that memory does not grow with the population.
+
+    A client that has not sent anything yet holds nothing. Where one that has cannot be reached, the others are asked
+    only if `anyway`: what they answer tells at least who of them lacks something.
+    """
     if not strategy.server.remembers:
         return None
+    there = strategy.members.ids()
+    reached = strategy.nodes.reachable()[there]
+    gone = there[~reached & (strategy.ledger.points.version[there] > 0)]
+    if len(gone):
+        told = "round %d: g could not be audited, clients %s cannot be reached"
+        log.warning(told, strategy.last.number, names(gone.tolist()))
+    return _asked(strategy, grid, there[reached]) if anyway or not len(gone) else None
+
+
+def _asked(strategy: CompressedStrategy, grid: Grid, some: Array) -> float | None:
+    """The audit over these clients; nobody else holds anything."""
     total, now = torch.zeros(strategy.dim, dtype=torch.float64), strategy.last.number
     apart = size = 0.0  # of single clients' g, where the server holds those
-    for clients in groups(strategy.members.ids(), strategy.dim):
+    for clients in groups(some, strategy.dim):
         messages = strategy.nodes.post.messages(Kind.AUDIT, clients, now, repairs=strategy.repairs(clients))
-        heard = strategy.open(grid.send_and_receive(sendable(grid, messages), timeout=600)).heard
+        replies, _ = exchange(grid, messages, timeout=600)
+        heard = strategy.open(replies).heard
         strategy.account.aside(str(now), [len(payload) for payload in heard.payloads], len(clients))
         if len(heard) < len(clients):
-            silent = np.setdiff1d(clients, heard.clients).tolist()
-            told = ", ".join(map(str, silent[:10])) + (f" and {len(silent) - 10} more" if len(silent) > 10 else "")
-            log.warning("round %d: g could not be audited, clients %s did not tell their g", now, told)
+            silent = names(np.setdiff1d(clients, heard.clients).tolist())
+            log.warning("round %d: g could not be audited, clients %s did not tell their g", now, silent)
             return None
         g, refused = wire.decode(heard.payloads, strategy.adder.forms.first)
         if refused:
@@ -58,14 +77,16 @@ def shadow(strategy: CompressedStrategy, grid: Grid, round: int) -> list[Seen]:
     clients = watched(strategy.plan.seed, strategy.invite(round), round)
     carried = {WHOLE: (records.pack_model(strategy.downlink.w), None)}
     messages = strategy.nodes.post.messages(Kind.SHADOW, clients, round, carried)
-    heard = strategy.open(grid.send_and_receive(messages, timeout=600)).heard
+    heard = strategy.open(exchange(grid, messages, timeout=600)[0]).heard
     return means(words(strategy.plan, strategy.dim), heard.payloads)
 
 
 def retire(strategy: CompressedStrategy, grid: Grid) -> None:
-    """As `CompressedStrategy.retire`."""
+    """As `CompressedStrategy.retire`. Nobody waits for those who are not there: a device forgets old runs by itself."""
     if strategy.nodes.of:
-        clients, now = np.array(sorted(strategy.nodes.of)), strategy.last.number
+        strategy.nodes.look(grid)
+        reached, now = strategy.nodes.reachable(), strategy.last.number
+        clients = np.array([client for client in sorted(strategy.nodes.of) if reached[client]], dtype=np.int64)
         messages = strategy.nodes.post.messages(Kind.RETIRE, clients, now)
-        heard = list(grid.send_and_receive(sendable(grid, messages), timeout=60))
+        heard, _ = exchange(grid, messages, timeout=60, quiet=QUIET)
         strategy.account.aside(str(now), [0] * len(heard), len(clients))

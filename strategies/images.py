@@ -15,7 +15,7 @@ from fl_ef21.commit import HASH, Point
 from fl_ef21.errors import Refused
 from fl_ef21.flower_traffic import Cost
 from fl_ef21.threads import computing_with
-from strategies import population
+from strategies import flower_quorum, population
 from strategies.history import Kept
 from strategies.rounds import Commit, Heard
 
@@ -86,18 +86,19 @@ def redo(strategy: CompressedStrategy, commit: Commit) -> None:
         strategy.leave(client)
     for client in commit.joined:
         strategy.join(client)
-    invited = len(strategy.invite(commit.round))
+    wanted = flower_quorum.wanted(strategy, commit.round)
     left, joined = population.change(strategy)
     version = strategy.ledger.points.version[commit.clients]
     heard = Heard(commit.clients.astype(np.int64), version, commit.payloads)
-    scale = 1.0 if strategy.server.remembers else len(strategy.members.ids()) / max(1, invited)
+    scale = 1.0 if strategy.server.remembers else len(strategy.members.ids()) / max(1, wanted)
     with computing_with(1):
         added = strategy.adder.add(heard, scale)
     if added.refused:
         raise Refused("digest", f"round {commit.round}: {next(iter(added.refused.values()))}")
     strategy.downlink.confirm(heard.clients)  # they answered from the model of that round
     strategy._make_real(commit.round, added.c, heard.clients, heard.payloads)
-    strategy.guard.follow(heard.clients, added.norms)
+    if len(heard):  # else the round was abandoned
+        strategy.guard.follow(heard.clients, added.norms)
     strategy._changed = (left, joined, heard.clients, heard.payloads)
     strategy.last = replace(strategy.last, number=commit.round, participants=len(heard))
     if digest(strategy) != commit.digest:

@@ -44,6 +44,10 @@ class Ledger:
         """Nothing is awaited any more: what still comes is late, also from a client that is not asked again soon."""
         self._open[:] = False
 
+    def reopen(self, clients: Array) -> None:
+        """What these answered was not used: the same answer is good once more, until they are asked again."""
+        self._open[clients] = True
+
     def hello(self) -> bytes:
         """Asks a node whose client number is not known yet."""
         hello = blocks.blank(Kind.HELLO, np.zeros(1, np.int64), self._experiment, self._source)

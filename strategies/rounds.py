@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fl_ef21.blocks import Array
@@ -20,6 +20,8 @@ class Round:
       refused: how many replies were not used, by reason; `first` tells of one of them.
       uplink_bytes, downlink_bytes: serialised payloads of this round.
       late: replies of an earlier round that are in g.
+      surplus: usable replies beyond those that were wanted.
+      abandoned: whether there were too few usable replies, so that none had an effect.
       repaired: clients that were sent what they lacked.
       quarantined, evicted: who is asked no more from now on, and who of these leaves.
       traffic: the same client by client and in layers, None where the strategy does not account.
@@ -33,6 +35,8 @@ class Round:
     uplink_bytes: int
     downlink_bytes: int
     late: int = 0
+    surplus: int = 0
+    abandoned: bool = False
     repaired: int = 0
     quarantined: tuple[int, ...] = ()
     evicted: tuple[int, ...] = ()
@@ -86,6 +90,12 @@ def groups(some: Array, entries: int) -> list[Array]:
     """Cut so that messages of so many entries fit `TOGETHER`: nearly always one group, except of dense vectors."""
     size = max(1, TOGETHER // (8 * max(1, entries)))
     return [some[at : at + size] for at in range(0, len(some), size)]
+
+
+def names(clients: Iterable[int]) -> str:
+    """The first ten of them, and how many more."""
+    some = list(clients)
+    return ", ".join(map(str, some[:10])) + (f" and {len(some) - 10} more" if len(some) > 10 else "")
 
 
 def round_half_up(number: float) -> int:

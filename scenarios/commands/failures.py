@@ -21,6 +21,7 @@ class Code(IntEnum):
     FAILED = 5
     FULL = 6
     STOPPED = 7
+    NO_QUORUM = 8
 
 
 @contextmanager
@@ -52,6 +53,12 @@ def explain(error: Exception) -> tuple[Code, str]:
     if isinstance(error, OSError):
         return Code.ENVIRONMENT, f"{error.filename or 'the system'}: {error.strerror or error}"
     name = type(error).__name__  # by name: its module would load torch and Flower
+    if name == "RunEnded":  # of another process, which has explained it
+        return Code(error.code), str(error)  # type: ignore[attr-defined]
+    if name == "NoQuorum":
+        return Code.NO_QUORUM, str(error)
+    if name == "Stopped":
+        return Code.STOPPED, str(error)
     if name in ("RunFailed", "DiskFull"):
         return Code.FULL if name == "DiskFull" else Code.FAILED, f"the run failed: {error}"
     if name in ("UpFailed", "FlowerSaid"):

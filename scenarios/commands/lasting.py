@@ -33,7 +33,7 @@ def resume(folder: Path, sets: Sequence[str], force: bool, format: str, debug: b
 
         result = runner.resume(folder, overrides=sets, force=force, listener=listener)
         tell(result, folder, format)
-        stopped(result.summary["status"], folder)
+        stopped(result.summary, folder)
 
 
 def verify(folder: Path, rounds: int, seed: int | None, format: str, debug: bool) -> None:

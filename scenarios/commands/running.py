@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -40,12 +40,17 @@ def run(scenario: str, out: Path | None, sets: Sequence[str], runtime: str, form
             resolved, out=out, runtime=runtime, listener=listener, command=again(scenario, sets, runtime)
         )
         tell(result, out, format)
-        stopped(result.summary["status"], out)
+        stopped(result.summary, out)
 
 
-def stopped(status: str, folder: Path) -> None:
-    """Raises: typer.Exit where the run was stopped by Ctrl-C; says how to go on."""
-    if status == "interrupted":
+def stopped(summary: dict[str, Any], folder: Path) -> None:
+    """Raises: typer.Exit where the run was stopped by Ctrl-C, or too few clients answered; says how to go on."""
+    if summary["status"] == "interrupted":
+        from scenarios.summary import no_quorum
+
+        if why := no_quorum(summary):
+            complain(f"{why}; what was measured until then is in {folder}; go on with: fl-ef21 resume {folder}")
+            raise typer.Exit(Code.NO_QUORUM)
         complain(f"stopped by you; what was measured until then is in {folder}; go on with: fl-ef21 resume {folder}")
         raise typer.Exit(Code.STOPPED)
 

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scenarios.deploy.fleet import down, up
+    from scenarios.deploy.health import Status, status
     from scenarios.deploy.making import init
+    from scenarios.deploy.submit import run
 
-__all__ = ["down", "init", "up"]
+__all__ = ["Status", "down", "init", "run", "status", "up"]
 
 
 def __getattr__(name: str) -> Any:
     """Imported on first use, so that the command line starts at once."""
-    homes = {"init": "making", "up": "fleet", "down": "fleet"}
+    homes = {"init": "making", "up": "fleet", "down": "fleet", "run": "submit", "status": "health", "Status": "health"}
     if name not in homes:
         raise AttributeError(f"module 'scenarios.deploy' has no attribute {name!r}")
     from importlib import import_module

@@ -67,6 +67,29 @@ def down(folder: Path, *, patience: float = 15.0) -> list[str]:
     return [one.role for one in ended]
 
 
+def revive(folder: Path, patience: float = 120.0, say: Say = lambda words: None) -> None:
+    """A SuperLink that died: start it again if `up` had started it, else wait for whoever does.
+
+    Raises: UpFailed where it does not come within `patience` seconds.
+    """
+    fleet, deadline = Fleet.load(folder), time.monotonic() + patience
+    if speaks(fleet):
+        return
+    with alone(fleet.folder):
+        noted = {one.role: one for one in processes.load(fleet.processes)}
+        dead = noted.get("superlink")
+        if dead is not None:
+            say("starting the SuperLink again")
+            processes.end([dead], 5.0)
+            _wait_for(fleet, _start(fleet, noted, "superlink", dead.settings))
+            return
+    say("waiting for the SuperLink")
+    while not speaks(fleet):
+        if time.monotonic() > deadline:
+            raise UpFailed(f"the SuperLink at port {fleet.port} did not come back within {patience:g} s")
+        time.sleep(1.0)
+
+
 def speaks(fleet: Fleet, patience: float = 2.0) -> bool:
     """Whether this fleet's SuperLink answers on this machine: who does has its certificate.
 
@@ -86,7 +109,11 @@ def speaks(fleet: Fleet, patience: float = 2.0) -> bool:
 def _superlink(fleet: Fleet, running: dict[str, Process], listen: str, say: Say) -> None:
     say("starting the SuperLink")
     program = f"{Path(sys.executable).name} -m fl_ef21.flower_gate"
-    started = _start(fleet, running, "superlink", {"LISTEN": listen, "SUPERLINK_PROGRAM": program})
+    _wait_for(fleet, _start(fleet, running, "superlink", {"LISTEN": listen, "SUPERLINK_PROGRAM": program}))
+
+
+def _wait_for(fleet: Fleet, started: Process) -> None:
+    """Until the SuperLink answers. Raises: UpFailed."""
     deadline = time.monotonic() + 60
     while not speaks(fleet):
         if not started.alive or time.monotonic() > deadline:
@@ -96,7 +123,7 @@ def _superlink(fleet: Fleet, running: dict[str, Process], listen: str, say: Say)
 
 def _start(fleet: Fleet, running: dict[str, Process], role: str, settings: dict[str, str]) -> Process:
     home = fleet.home(role)
-    started = Process.start(role, [str(home / "start.sh")], home, fleet.log(role), flower.environment() | settings)
+    started = Process.start(role, home, fleet.log(role), flower.environment(), settings)
     running[role] = started
     processes.note(fleet.processes, running.values())
     return started

@@ -29,6 +29,7 @@ def environment(home: Path | None = None) -> dict[str, str]:
         "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_USAGE_STATS_ENABLED": "0",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1", "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
+    found.setdefault("NUMBA_CACHE_DIR", str(ROOT / "fl_ef21" / "__pycache__"))  # compiled already, if anywhere
     return found if home is None else found | {"FLWR_HOME": str(home)}
 
 

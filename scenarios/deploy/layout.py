@@ -88,6 +88,11 @@ class Fleet:
         """By a client's number, Flower's id of its node."""
         return self.superlink / "registered.json"
 
+    @property
+    def submitted(self) -> Path:
+        """The run that was submitted last, and its run folder."""
+        return self.superlink / "submitted.json"
+
     def node(self, client: int) -> Path:
         return self.folder / "nodes" / str(client)
 

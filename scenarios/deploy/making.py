@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
+from fl_ef21 import signing
 from fl_ef21.errors import InputError
 from scenarios.deploy import scripts
 from scenarios.deploy.authority import Authority, certificate_pem, device_key, private_pem
@@ -84,7 +82,7 @@ def _fill(scratch: Path, fleet: Fleet) -> None:
     write(at.superlink / "server.crt", certificate_pem(certificate))
     write(at.superlink / "start.sh", scripts.superlink(fleet).encode(), 0o700)
     _unit(at.superlink, *scripts.superlink_unit())
-    private, public = _message_key()
+    private, public = signing.pair()
     write(at.message_keys / "server.key", private)
     write(at.message_keys / "server.pub", public)
     for client in range(fleet.nodes):
@@ -101,7 +99,7 @@ def _device(at: Fleet, fleet: Fleet, client: int, ca: bytes, server: bytes) -> N
     write(at.public_key(client), public)
     write(place / "node.key", private)
     write(place / "ca.crt", ca)
-    private, public = _message_key()
+    private, public = signing.pair()
     write(at.message_keys / f"client-{client}.pub", public)
     write(place / "message.key", private)
     write(place / "server.pub", server)
@@ -111,12 +109,3 @@ def _device(at: Fleet, fleet: Fleet, client: int, ca: bytes, server: bytes) -> N
 
 def _unit(place: Path, name: str, text: str) -> None:
     write(place / name, text.encode())
-
-
-def _message_key() -> tuple[bytes, bytes]:
-    key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return private, public

@@ -26,26 +26,29 @@ class Process:
     role: "superlink" or "node-0".
     started: when, in the system's words; another process with this id has another.
     mark: in the environment of it and of its children.
+    settings: what else was in its environment, so that it can be started again alike.
     """
 
     role: str
     pid: int
     started: str
     mark: str
+    settings: dict[str, str]
 
     @classmethod
-    def start(cls, role: str, command: list[str], home: Path, log: Path, env: Mapping[str, str]) -> Process:
-        """A process that outlives this one; its output is appended to `log`."""
+    def start(cls, role: str, home: Path, log: Path, env: Mapping[str, str], settings: Mapping[str, str]) -> Process:
+        """The folder's start.sh as a process that outlives this one; its output is appended to `log`."""
         mark = secrets.token_hex(8)
         output = private.log(log)
         try:
             child = subprocess.Popen(
-                command, cwd=home, env={**env, MARK: mark}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                [str(home / "start.sh")], cwd=home, env={**env, **settings, MARK: mark},
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 start_new_session=True,
             )  # fmt: skip
         finally:
             os.close(output)
-        return cls(role, child.pid, began(child.pid), mark)
+        return cls(role, child.pid, began(child.pid), mark, dict(settings))
 
     @property
     def alive(self) -> bool:
@@ -100,9 +103,13 @@ def end(processes: Sequence[Process], patience: float = 15.0) -> list[Process]:
     for one in living:
         if one.alive:
             _tell(one.pid, signal.SIGKILL)
-    left = _gone(lambda: [pid for one in processes for pid in one.offspring()], 5.0)  # they watch their parent
-    for pid in left:
+
+    def offspring() -> list[int]:
+        return [pid for one in processes for pid in one.offspring()]
+
+    for pid in _gone(offspring, min(5.0, patience)):  # most of them watch their parent
         _tell(pid, signal.SIGKILL)
+    _gone(offspring, 5.0)
     return living
 
 

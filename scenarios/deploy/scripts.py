@@ -15,7 +15,7 @@ set -eu
 cd "$(dirname "$0")"
 umask 077
 [ ! -f env ] || . ./env
-export FLWR_HOME="${{FLWR_HOME:-$PWD/flower}}"
+export FLWR_HOME="${{FLWR_HOME:-$PWD/flower}}" NUMBA_CACHE_DIR="${{NUMBA_CACHE_DIR:-$PWD/compiled}}"
 export {quiet}
 exec ${{SUPERLINK_PROGRAM:-fl-ef21 deploy superlink}} \\
     --ssl-ca-certfile ca.crt --ssl-certfile server.crt --ssl-keyfile server.key \\
@@ -33,7 +33,7 @@ set -eu
 cd "$(dirname "$0")"
 umask 077
 [ ! -f env ] || . ./env
-export FLWR_HOME="${{FLWR_HOME:-$PWD/flower}}"
+export FLWR_HOME="${{FLWR_HOME:-$PWD/flower}}" NUMBA_CACHE_DIR="${{NUMBA_CACHE_DIR:-$PWD/compiled}}"
 export {quiet}
 exec ${{NODE_PROGRAM:-flower-supernode}} \\
     --superlink "${{SUPERLINK:-{address}}}" --root-certificates ca.crt --auth-supernode-private-key node.key \\

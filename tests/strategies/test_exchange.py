@@ -76,7 +76,7 @@ class Slow:
 def test_what_comes_after_the_timeout_is_taken_with_the_next_round() -> None:
     run = Run(setup_of(SGDM, participation=1.0))
     run.strategy.nodes.enrol(run.grid)  # type: ignore[arg-type]
-    grid: Any = Slow(run, {1: 3})
+    grid: Any = Slow(run, {1: 99})
     strategy = run.strategy
     first = strategy.configure_train(1, _model(run), None, run.grid)  # type: ignore[arg-type]
     replies, waiting = exchange(grid, first, 0.06, [], late=True)
