@@ -179,6 +179,19 @@ def audit(
     lasting.audit(folder, format.value, debug)
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+def node(context: typer.Context, debug: Debug = False) -> None:
+    """Be a device: Flower's SuperNode that keeps the app loaded between messages, with the options of flower-supernode.
+
+    Besides: --poll SECONDS between two looks for messages, 0.5 by default; flower-supernode takes 3.
+    """
+    from scenarios.commands import device
+
+    device.node(context.args, debug)
+
+
 @app.command()
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...")],

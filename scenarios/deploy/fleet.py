@@ -100,6 +100,8 @@ def speaks(fleet: Fleet, patience: float = 2.0) -> bool:
         with socket.create_connection((LOCAL, fleet.port), patience) as raw:
             trusted.wrap_socket(raw, server_hostname=LOCAL).close()
         return True
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):  # it is just ending
+        return False
     except ssl.SSLError as error:
         raise InputError("port", fleet.port, f"another program listens there ({error.reason}); end it") from error
     except OSError:
@@ -108,8 +110,10 @@ def speaks(fleet: Fleet, patience: float = 2.0) -> bool:
 
 def _superlink(fleet: Fleet, running: dict[str, Process], listen: str, say: Say) -> None:
     say("starting the SuperLink")
-    program = f"{Path(sys.executable).name} -m fl_ef21.flower_gate"
-    _wait_for(fleet, _start(fleet, running, "superlink", {"LISTEN": listen, "SUPERLINK_PROGRAM": program}))
+    _wait_for(
+        fleet,
+        _start(fleet, running, "superlink", {"LISTEN": listen, "SUPERLINK_PROGRAM": _python("fl_ef21.flower_gate")}),
+    )
 
 
 def _wait_for(fleet: Fleet, started: Process) -> None:
@@ -129,8 +133,15 @@ def _start(fleet: Fleet, running: dict[str, Process], role: str, settings: dict[
     return started
 
 
+def _python(module: str) -> str:
+    """A program of ours for a start script, from these sources; its folder is the first of PATH."""
+    return f"{Path(sys.executable).name} -m {module}"
+
+
 def _program(plain: bool) -> dict[str, str]:
-    """What start.sh starts. Flower's own SuperNode needs a port for its ClientApps, which several would share."""
+    """What a device's start.sh starts. Flower's own SuperNode needs a port of its own for its ClientApps."""
+    if not plain:
+        return {"NODE_PROGRAM": f"{_python('scenarios.cli')} node"}
     with socket.create_server((LOCAL, 0)) as free:
         return {"NODE_PROGRAM": "flower-supernode", "NODE_PORT": str(free.getsockname()[1])}
 

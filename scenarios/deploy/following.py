@@ -7,8 +7,10 @@ import os
 import signal
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+from fl_ef21.errors import InputError
 from scenarios.deploy import flower
 from scenarios.deploy.fleet import speaks
 from scenarios.deploy.flower import FlowerSaid
@@ -21,7 +23,7 @@ from scenarios.told import Told
 
 LOOK = 0.2  # seconds between two looks at the folder
 ASK = 15.0  # seconds between two questions to the SuperLink, each of which loads Flower once
-SILENT = 3  # looks at a SuperLink that does not answer, a second apart, until it is taken for dead
+SILENT = 10.0  # seconds without an answer until a SuperLink is taken for dead
 FAILED, STOPPED = 5, 7  # scenarios.commands.failures.Code
 
 
@@ -47,7 +49,7 @@ class Following:
         self._told: Told | None = None
         self._said = 0
         self._process: tuple[int, str] | None = None
-        self._silent, self._looked, self._asked = 0, 0.0, time.monotonic()
+        self._heard = self._looked = self._asked = time.monotonic()
         self.round = 0
 
     def until_the_end(self, run: str) -> Failure | None:
@@ -62,21 +64,22 @@ class Following:
                     time.sleep(LOOK)
                 except KeyboardInterrupt:
                     if stopping or not self._interrupt():
-                        _stop(self._fleet, run)
-                        raise RunEnded(STOPPED, f"stopped by you; {self._again()}") from None
+                        stop(self._fleet, run)
+                        raise RunEnded(STOPPED, f"stopped by you; {self.again}") from None
                     stopping = True
                     self._listener.message("stopping after this round; Ctrl-C again stops at once")
         finally:
             self._listener.end()
 
-    def bury(self, patience: float = 60.0) -> None:
-        """Wait for the ServerApp of a lost run to be gone: it ends with its SuperLink. Raises: RunEnded."""
-        deadline = time.monotonic() + patience
+    def bury(self, patience: float = 5.0) -> None:
+        """End the ServerApp of a lost run, where it goes on asking for a SuperLink that does not know it any more."""
+        for way in (signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + patience
+            while self._serverapp() and time.monotonic() < deadline:
+                time.sleep(LOOK)
+            if self._serverapp() and self._process is not None:
+                os.kill(self._process[0], way)
         while self._serverapp():
-            if time.monotonic() > deadline:
-                pid = self._process[0] if self._process else 0
-                words = f"process {pid} of this run does not end; end it, and {self._again()}"
-                raise RunEnded(FAILED, words)
             time.sleep(LOOK)
 
     def _show(self) -> None:
@@ -97,9 +100,10 @@ class Following:
         """None while it goes on."""
         alive = self._serverapp()
         if (failure := Failure.of(self._out)) is not None:
-            return (failure,)
+            lost = failure.lost or (failure.code == FAILED and not self._speaks())
+            return (replace(failure, lost=lost),)
         if alive:
-            return None
+            return (Failure(FAILED, "the SuperLink died", lost=True),) if self._deserted() else None
         if self._summary != _changed(self._out / "summary.json") and _status(self._out) == "finished":
             return (None,)
         if alive is False:
@@ -116,14 +120,25 @@ class Following:
         pid, then = self._process
         return then != "" and began(pid) == then
 
+    def _deserted(self) -> bool:
+        """Whether the SuperLink has not answered for long; looked at every second."""
+        now = time.monotonic()
+        if now - self._looked >= 1.0:
+            self._looked = now
+            if self._speaks():
+                self._heard = time.monotonic()
+        return time.monotonic() - self._heard > SILENT
+
+    def _speaks(self) -> bool:
+        with suppress(InputError):  # something else listens there by now
+            return speaks(self._fleet)
+        return False
+
     def _unseen(self, run: str) -> tuple[Failure] | None:
         """How a run is that has not begun: nothing of it is in the folder."""
-        now = time.monotonic()
-        if now - self._looked > 1.0:
-            self._looked = now
-            self._silent = 0 if speaks(self._fleet) else self._silent + 1
-        if self._silent >= SILENT:
+        if self._deserted():
             return (Failure(FAILED, "the SuperLink died", lost=True),)
+        now = time.monotonic()
         if now - self._asked < ASK:
             return None
         self._asked = now
@@ -142,11 +157,14 @@ class Following:
         os.kill(self._process[0], signal.SIGINT)
         return True
 
-    def _again(self) -> str:
+    @property
+    def again(self) -> str:
+        """How to go on with the run."""
         return f"go on with: fl-ef21 deploy run {self._fleet.folder} {self._out} --out {self._out}"
 
 
-def _stop(fleet: Fleet, run: str) -> None:
+def stop(fleet: Fleet, run: str) -> None:
+    """Have the SuperLink forget a run, if it knows it."""
     with suppress(FlowerSaid):
         flower.flwr(fleet, "stop", run, fleet.name)
 

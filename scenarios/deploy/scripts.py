@@ -35,7 +35,7 @@ umask 077
 [ ! -f env ] || . ./env
 export FLWR_HOME="${{FLWR_HOME:-$PWD/flower}}" NUMBA_CACHE_DIR="${{NUMBA_CACHE_DIR:-$PWD/compiled}}"
 export {quiet}
-exec ${{NODE_PROGRAM:-flower-supernode}} \\
+exec ${{NODE_PROGRAM:-fl-ef21 node}} \\
     --superlink "${{SUPERLINK:-{address}}}" --root-certificates ca.crt --auth-supernode-private-key node.key \\
     --node-config "partition-id={client} num-partitions={nodes} state-dir=\\"state\\" \\
 message-key=\\"message.key\\" server-key=\\"server.pub\\" ${{NODE_CONFIG:-}}" \\

@@ -16,7 +16,7 @@ from fl_ef21.errors import InputError
 from scenarios.deploy import flower, private
 from scenarios.deploy.fleet import revive, speaks
 from scenarios.deploy.flower import ROOT
-from scenarios.deploy.following import Following, RunEnded
+from scenarios.deploy.following import FAILED, STOPPED, Following, RunEnded, stop
 from scenarios.deploy.layout import Fleet
 from scenarios.ended import NAME as FAILURE
 from scenarios.folder import folder_name, refuse_used
@@ -27,7 +27,7 @@ from scenarios.run_file import NAME as RUN_FILE
 from scenarios.schema import Scenario
 
 PACKAGES = ("fl_ef21", "strategies", "clients", "scenarios")
-FAILED = 5  # scenarios.commands.failures.Code
+GOES_ON = (FAILED, 6, STOPPED, 8)  # exit codes after which a run may go on: 6 is a full disk, 8 no quorum
 
 
 def run(
@@ -53,17 +53,18 @@ def run(
     while True:
         (out / FAILURE).unlink(missing_ok=True)
         following = Following(fleet, out, listener)  # first: it must know what was there before
-        ended = following.until_the_end(submit(fleet, resolved, out))
+        ended = following.until_the_end(number := submit(fleet, resolved, out))
         if ended is None:
             return Result.load(out)
         if not ended.lost:
-            raise RunEnded(ended.code, ended.words)
+            raise RunEnded(ended.code, f"{ended.words}; {following.again}" if ended.code in GOES_ON else ended.words)
         tries, before = (tries + 1, before) if following.round <= before else (1, following.round)
         if tries > retries:
             raise RunEnded(FAILED, f"{ended.words}; submitted again {retries} times in vain (the run is in {out})")
         listener.message(f"{ended.words}; going on")
         following.bury()
         revive(fleet.folder, say=listener.message)
+        stop(fleet, number)  # else devices still answer what it had asked
 
 
 def submit(fleet: Fleet, scenario: Scenario, out: Path) -> str:

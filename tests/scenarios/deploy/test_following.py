@@ -139,9 +139,22 @@ def test_a_superlink_that_dies_before_the_run_begins_is_lost(
     fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(following, "speaks", lambda fleet: False)
-    monkeypatch.setattr(following, "SILENT", 1)
+    monkeypatch.setattr(following, "SILENT", 0.5)
     ended = Following(fleet, tmp_path / "run", Silent()).until_the_end("7")
     assert ended is not None and ended.lost and "SuperLink" in ended.words
+
+
+def test_a_server_that_asks_for_a_superlink_in_vain_is_lost_and_ended(
+    fleet: Fleet, tmp_path: Path, begin: Callable[[], ServerApp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "speaks", lambda fleet: False)
+    monkeypatch.setattr(following, "SILENT", 0.5)
+    one = Following(fleet, tmp_path / "run", Silent())
+    server = begin()
+    ended = one.until_the_end("7")
+    assert ended is not None and ended.lost and began(server.process.pid) != ""
+    one.bury(patience=0.1)
+    assert began(server.process.pid) == ""
 
 
 def test_a_run_that_flower_ended_before_it_began_is_told(
@@ -177,6 +190,7 @@ def submitting(monkeypatch: pytest.MonkeyPatch, *acts: Callable[[], Any]) -> lis
 
     monkeypatch.setattr(submit, "submit", submit_)
     monkeypatch.setattr(submit, "revive", lambda folder, say: None)
+    monkeypatch.setattr(submit, "stop", lambda fleet, run: None)
     return seen
 
 

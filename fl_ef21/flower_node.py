@@ -1,0 +1,184 @@
+"""A device's process: Flower's SuperNode, which asks more often and keeps the ClientApp loaded.
+
+`flower-supernode` looks for messages every 3 s and starts a process for each, so that a round of nothing takes 6 s.
+This is the same SuperNode in the same process with its own options, but
+- it waits `poll` seconds instead of 3, and a twentieth of a second instead of a half for an answer;
+- the ClientApp answers in one child process that stays (`flower_executor`), and is started again if it dies.
+A SuperLink, its keys and certificates, and the app see no difference.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+
+from fl_ef21.errors import InputError
+
+log = logging.getLogger("fl_ef21")
+EXECUTOR = Path(__file__).with_name("flower_executor.py")
+POLL = 0.5  # seconds between two looks for messages
+OURS = ("--isolation", "--host")  # options of flower-supernode that are decided here
+ANSWER = 0.05  # seconds between two looks for the app's answer
+LEAST, MOST = 0.02, 60.0
+AGAIN = 1.0  # seconds before a child that died is started again, doubled up to a minute while it dies at once
+
+
+class Seen(Protocol):
+    """Is told what a device does while it works."""
+
+    def exchange(self, path: str, up: int, down: int, seconds: float) -> None:
+        """A request to the SuperLink and its response, in bytes with their heads; `path` without the host."""
+
+    def task(self, kind: str, seconds: float) -> None:
+        """The app has answered a message of this type, such as "train"."""
+
+
+def run(options: Sequence[str], seen: Seen | None = None) -> None:
+    """Be a SuperNode until SIGTERM or SIGINT. `options` are those of `flower-supernode`, and `--poll SECONDS`.
+
+    Raises: InputError for an option that is decided here or a poll out of range; SystemExit as flower-supernode does.
+    """
+    for option in options:
+        if option.partition("=")[0] in OURS:
+            raise InputError("option", option, "is decided here; leave it out, or start flower-supernode itself")
+    told = list(options)
+    poll = _seconds(_take(told, "--poll") or str(POLL))
+    port = _take(told, "--port") or str(_free())
+    from flwr.supernode.cli.flower_supernode import flower_supernode
+
+    quicken(poll)
+    if seen is not None:
+        watch(seen)
+    sys.argv = ["flower-supernode", *told, "--isolation", "process", "--host", "127.0.0.1", "--port", port]
+    with Child(f"127.0.0.1:{port}", poll, seen):
+        flower_supernode()
+
+
+def _take(options: list[str], name: str) -> str | None:
+    """The value of an option, which is taken out. Raises: InputError where it has none."""
+    for at, option in enumerate(options):
+        if option.startswith(f"{name}="):
+            return options.pop(at).partition("=")[2]
+        if option == name:
+            if at + 1 == len(options):
+                raise InputError(name, None, "needs a value")
+            return [options.pop(at) for _ in range(2)][1]
+    return None
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if LEAST <= (poll := float(text)) <= MOST:
+            return poll
+    raise InputError("--poll", text, f"must be seconds from {LEAST} to {MOST:.0f}")
+
+
+def _free() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port: int = held.getsockname()[1]
+    return port
+
+
+def quicken(poll: float) -> None:
+    """Shorten the waits of Flower's loop, which are written down there as numbers."""
+    from flwr.supernode import start_client_internal as loop
+
+    if not hasattr(loop, "time"):
+        log.warning("this version of Flower waits elsewhere: messages are looked for as often as it does")
+        return
+
+    class Time:
+        """`time` for one module of Flower's."""
+
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            time.sleep(min(seconds, poll if seconds >= 1 else ANSWER))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(time, name)
+
+    loop.time = Time()
+
+
+def watch(seen: Seen) -> None:
+    """Tell of every exchange with the SuperLink."""
+    from flwr.supernode.fleet_http_client import FleetHttpClient
+
+    sends: Callable[..., httpx.Response] = FleetHttpClient._send
+
+    def send(self: FleetHttpClient, context: Any, **options: Any) -> httpx.Response:
+        began = time.perf_counter()
+        response = sends(self, context, **options)
+        if not options.get("stream"):
+            request = context.request
+            up, down = _size(request.method, request.headers, request.content), 0
+            down = _size("HTTP/1.1", response.headers, response.content)
+            seen.exchange(request.url.path, up + len(request.url.path), down, time.perf_counter() - began)
+        return response
+
+    FleetHttpClient._send = send  # type: ignore[method-assign]
+
+
+def _size(first: str, headers: httpx.Headers, content: bytes) -> int:
+    """Bytes of a request or response in HTTP/1.1, a dozen or so for the rest of its first line."""
+    return len(first) + 12 + sum(len(name) + len(value) + 4 for name, value in headers.raw) + 2 + len(content)
+
+
+class Child:
+    """The process in which the app answers; another one is started whenever it ends."""
+
+    def __init__(self, address: str, poll: float, seen: Seen | None) -> None:
+        self._address, self._poll, self._seen = address, poll, seen
+        self._over = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._keeper = threading.Thread(target=self._keep, name="client-app", daemon=True)
+
+    def __enter__(self) -> Child:
+        self._keeper.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self._process is not None:
+            self._process.terminate()
+        self._keeper.join(5)
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+
+    def _keep(self) -> None:
+        pause = AGAIN
+        while not self._over.is_set():
+            began = time.monotonic()
+            self._live()
+            if self._over.is_set():
+                return
+            pause = AGAIN if time.monotonic() - began > 60 else min(2 * pause, 60.0)
+            log.warning("the process of the ClientApp ended; another one is started in %.0f s", pause)
+            self._over.wait(pause)
+
+    def _live(self) -> None:
+        """One life of the child, which says on a pipe what it does."""
+        hears, tells = os.pipe()
+        words = ["--runtime", self._address, "--parent", str(os.getpid()), "--tell", str(tells),
+                 "--most", str(min(0.25, self._poll))]  # fmt: skip
+        self._process = subprocess.Popen([sys.executable, "-P", str(EXECUTOR), *words], pass_fds=[tells])
+        os.close(tells)
+        with os.fdopen(hears) as lines:
+            for line in lines:
+                kind, _, seconds = line.strip().rpartition(" ")
+                if self._seen is not None and seconds:
+                    self._seen.task(kind, float(seconds))
+        self._process.wait()
