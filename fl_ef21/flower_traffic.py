@@ -6,8 +6,8 @@ that (push-object). Bytes are counted as they travel, heads of requests and resp
 SuperLink, *down* the other way, so both halves of fetching an instruction have bytes in both directions.
 
 All sizes are those of Flower's own serialisation and of its own HTTP client; only a response's head is written down
-here, since the server makes it. Not in it: TCP and IP, TLS, a SuperNode's registration, the app's bundle and polls that
-find nothing (`poll`). docs/bytes.md has the measurement against a real SuperLink.
+here, since the server makes it. Not in it: TCP and IP, TLS, a SuperNode's registration, the app's bundle and what is
+asked for too soon (`poll`, `early`). docs/bytes.md has the measurement against a real SuperLink.
 """
 
 from __future__ import annotations
@@ -97,6 +97,15 @@ def poll() -> Cost:
     from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse
 
     return _exchange("/v1/fleet/pull-messages", PullMessagesRequest(node=_node()), PullMessagesResponse())
+
+
+@lru_cache(maxsize=1)
+def early() -> Cost:
+    """A SuperNode asks for an object that the ServerApp has not brought yet, and will ask again."""
+    from flwr.proto.message_pb2 import PullObjectRequest, PullObjectResponse
+
+    request = PullObjectRequest(node=_node(), run_id=ID, object_id=_NAME)
+    return _exchange("/v1/fleet/pull-object", request, PullObjectResponse(object_found=True))
 
 
 @lru_cache(maxsize=1)
