@@ -194,10 +194,10 @@ class Training:
             "method": self.label, "round": tally.round, "train_loss": found.train_loss,
             "grad_norm_sq": found.grad_norm_sq, "test_accuracy": found.test_accuracy,
             "uplink_bytes": tally.uplink_bytes, "downlink_bytes": tally.downlink_bytes,
-            "participants": participants, "rejected": tally.rejected, "abandoned": tally.abandoned,
+            "participants": participants, "rejected": tally.rejected,
             "invariant_error": self.strategy.audit(grid) if self.setup.scenario.evaluate.audit else None,
-            "wall_seconds": round(tally.seconds, 6), "virtual_seconds": tally.virtual_seconds,
-            "evaluated": found.evaluated,
+            "wall_seconds": round(tally.seconds, 6), "abandoned": tally.abandoned,
+            "virtual_seconds": tally.virtual_seconds, "evaluated": found.evaluated,
             **{name: tally.traffic.get(name, None if tally.round else 0) for name in TRAFFIC},
         }  # fmt: skip
         self.rows.append(row)

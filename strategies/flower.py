@@ -162,8 +162,9 @@ class CompressedStrategy(Strategy):
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord, MetricRecord]:
         """Refuse what cannot be used, add the rest into g in client order, step the model."""
         self.last = done = flower_round.aggregate(self, server_round, list(replies))
-        metrics = {"participants": done.participants, "refused": sum(done.refused.values())}
-        return records.pack_model(self.descent.x), MetricRecord(metrics | {"uplink-bytes": done.uplink_bytes})
+        refused, up = sum(done.refused.values()), done.uplink_bytes
+        metrics = MetricRecord({"participants": done.participants, "refused": refused, "uplink-bytes": up})
+        return records.pack_model(self.descent.x), metrics
 
     def open(self, replies: Iterable[Message]) -> Letters:
         """Replies that answer what is open, and what the others tell of their clients."""
