@@ -152,6 +152,7 @@ class Devices(Section):
 
     profile: Text
     work: Positive = 1.0
+    server_seconds: NotNegative = 0.0
 
 
 class Engine(Section):

@@ -151,6 +151,8 @@ class Training:
 
     def _count(self, done: Round, seconds: float, keep: Keep) -> None:
         self.tally.add(done, seconds)
+        if self.strategy.waited is not None:
+            self.tally.server_seconds = (self.tally.server_seconds or 0.0) + seconds - self.strategy.waited
         if done.traffic is not None:
             self.clients.add(done.traffic)
             if self.timing is not None:
