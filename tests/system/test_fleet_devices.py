@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.auditing import audit
 from scenarios.deploy import flower, processes
+from scenarios.deploy.authority import device_key
+from scenarios.deploy.private import write
 from scenarios.deploy.processes import Process
 from tests.faulty_proxy import Fault
 from tests.system import reference
 from tests.system.fleet import Deployed, deployed, needs_processes
-from tests.system.scenarios import CLIENTS, small
+from tests.system.scenarios import CLIENTS, answer, small
 
 pytestmark = [pytest.mark.system, pytest.mark.nightly]
 
@@ -46,7 +47,7 @@ def test_a_device_whose_disk_is_full_misses_that_round_alone(tmp_path: Path) -> 
     )
     with deployed(tmp_path, prefix={VICTIM: f"sh {script}"}, seconds=600) as fleet:
         proxy = fleet.proxies[VICTIM]
-        proxy.begin([Fault("held", OFFER, (3, 4))])  # its answers of rounds 2 and 3
+        proxy.begin([Fault("held", OFFER, (answer(2), answer(3)))])
         running = fleet.start(small(5), tmp_path / "run")
         running.until(lambda: proxy.done("held") == 1, "round 2")
         (node,) = [one for one in processes.load(fleet.fleet.processes) if one.role == f"node-{VICTIM}"]
@@ -72,33 +73,40 @@ def fill(path: Path) -> None:
             assert error.errno == 28, error  # no space left
 
 
-def test_of_a_device_and_its_clone_one_answer_is_used(tmp_path: Path) -> None:
-    """Both have one key, one name and, at first, one state; the SuperLink hands each instruction to either."""
+def test_clones_of_a_device_take_no_part_beside_it(tmp_path: Path) -> None:
+    """One has its state and its key, another its state and a key of its own, which the SuperLink knows."""
     needs_processes()
     with deployed(tmp_path, seconds=600) as fleet:
         proxy = fleet.proxies[VICTIM]
-        proxy.begin([Fault("held", OFFER, (3,))])
-        running = fleet.start(small(10, every=5), tmp_path / "run")
+        proxy.begin([Fault("held", OFFER, (answer(2),))])
+        running = fleet.start(small(5), tmp_path / "run")
         running.until(lambda: proxy.done("held"), "round 2")
-        with clone(fleet, tmp_path / "clone"):
+        private, public = device_key()
+        write(fleet.fleet.public_key(CLIENTS), public)
+        flower.register(fleet.fleet, CLIENTS)
+        with clone(fleet, tmp_path / "same") as same, clone(fleet, tmp_path / "other", private) as other:
+            running.until(lambda: "not let in" in same.read_text(), "the first is refused")
+            running.until(lambda: "SuperNode ID" in other.read_text(), "the second is let in")
             proxy.release(arrives=True)
             result = running.result()
-        heard = reference.heard(running.out)
-        assert len(heard) == 10 and all(one == sorted(set(one)) for one in heard)
-        assert all(check.good for check in audit(running.out))
+        assert "both say they are client 1" in fleet.fleet.log("superlink").read_text()
+        assert reference.heard(running.out) == [ALL] * 5
+        assert reference.again(running.out, tmp_path / "again") == reference.digests(running.out)
         assert result.rounds["invariant_error"].max() < 1e-6
-        assert (tmp_path / "clone" / "log.txt").read_text().count("Receiving: train message") > 0
 
 
 @contextmanager
-def clone(fleet: Deployed, folder: Path) -> Iterator[None]:
-    """A second device with the victim's folder as it is now, that has said it is there."""
+def clone(fleet: Deployed, folder: Path, key: bytes | None = None) -> Iterator[Path]:
+    """A second device with the victim's folder as it is now: its log. key: another one than the victim's."""
     shutil.copytree(fleet.fleet.node(VICTIM), folder, ignore=shutil.ignore_patterns("flower", "log.txt"))
+    if key is not None:
+        (folder / "node.key").write_bytes(key)
+    log = folder / "log.txt"
+    log.touch()
     (noted,) = [one for one in processes.load(fleet.fleet.processes) if one.role == f"node-{VICTIM}"]
-    started = Process.start("clone", folder, folder / "log.txt", flower.environment(), noted.settings)
+    started = Process.start("clone", folder, log, flower.environment(), noted.settings)
     try:
-        fleet.until(lambda: "SuperNode ID" in (folder / "log.txt").read_text(), "the clone is there")
-        yield
+        yield log
     finally:
         processes.end([started], 5.0)
 
