@@ -92,16 +92,19 @@ def free_port() -> int:
     return port
 
 
-def measured(folder: Path, method: dict[str, Any], rounds: int, out: Path) -> list[float]:
-    """Seconds of each real round."""
+def measured(folder: Path, method: dict[str, Any], rounds: int, out: Path) -> tuple[list[float], float]:
+    """Seconds of each real round, and what the server took of one."""
     out.with_suffix(".toml").write_text(text(method, rounds))
     deploy.run(folder, out.with_suffix(".toml"), out=out, sets=["durability=memory"])
-    return differences(scenarios.Result.load(out).rounds["wall_seconds"].tolist())
+    result = scenarios.Result.load(out)
+    server = result.summary["methods"][0]["server_seconds"] / rounds
+    return differences(result.rounds["wall_seconds"].tolist()), server
 
 
-def foretold(method: dict[str, Any], rounds: int, profile: Path) -> list[float]:
+def foretold(method: dict[str, Any], rounds: int, profile: Path, server: float) -> list[float]:
     """Virtual seconds of each simulated round."""
-    wanted = text(method, rounds) + f"[devices]\nprofile = {json.dumps(str(profile))}\n"
+    devices = f"[devices]\nprofile = {json.dumps(str(profile))}\nserver_seconds = {server}\n"
+    wanted = text(method, rounds) + devices
     return differences(scenarios.run(parse(wanted)).rounds["virtual_seconds"].tolist())
 
 
@@ -110,18 +113,18 @@ def differences(cumulative: Sequence[float]) -> list[float]:
     return [b - a for a, b in pairwise(cumulative[1:])]
 
 
-def collect(folder: Path, rounds: int) -> tuple[dict[str, Times], Path]:
-    """All runs, real and virtual, and the profile."""
+def collect(folder: Path, rounds: int) -> tuple[dict[str, Times], Path, float]:
+    """All runs, real and virtual, the profile, and what the server took of a round when it was recorded."""
     real, home = dict[str, list[float]](), folder / "fleet"
     with fleet(home, recording=True):
-        real[SEEN] = measured(home, RUNS[SEEN], rounds, folder / "run-0")
+        real[SEEN], server = measured(home, RUNS[SEEN], rounds, folder / "run-0")
     profile = folder / "profile.toml"
     save(profile, [one for i in range(NODES) for one in load(home / "nodes" / str(i) / "profile.toml")])
     with fleet(home, recording=False):
         for number, (name, method) in enumerate(RUNS.items()):
             if name != SEEN:
-                real[name] = measured(home, method, rounds, folder / f"run-{number}")
-    return {name: Times(real[name], foretold(RUNS[name], rounds, profile)) for name in RUNS}, profile
+                real[name], _ = measured(home, method, rounds, folder / f"run-{number}")
+    return {name: Times(real[name], foretold(RUNS[name], rounds, profile, server)) for name in RUNS}, profile, server
 
 
 def told(times: dict[str, Times], profile: Path) -> Iterator[str]:
@@ -148,12 +151,13 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     try:
-        times, profile = collect(folder, 8 if given.quick else 20)
+        times, profile, server = collect(folder, 8 if given.quick else 20)
         if given.json:
             print(json.dumps({name: vars(one) | {"error": one.error} for name, one in times.items()}, indent=2))
         else:
             print("\n".join(told(times, profile)))
-            print(f"\n{time.monotonic() - began:.0f} s, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+            print(f"\nthe server took {server:.2f} s of a round")
+            print(f"{time.monotonic() - began:.0f} s, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     finally:
         if given.keep is None:
             shutil.rmtree(folder, ignore_errors=True)

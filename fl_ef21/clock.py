@@ -3,9 +3,9 @@
 A device without work asks for some every `poll` seconds. It fetches the instruction, computes, sends its reply, and
 asks again at once. The round is over when the server has seen what it waits for, or at the deadline:
 
-    begins  = first question at or after now, once the device is there
+    begins  = first question at or after now + server, once the device is there
     arrives = begins + trips latency + up / rate_up + down / rate_down + overhead + steps step
-    now     <- max arrives, or now + deadline if that is earlier
+    now     <- max arrives, or now + server + deadline if that is earlier
 
 Nothing here depends on wall time. Clocks are values: a round gives another one.
 """
@@ -51,6 +51,7 @@ class Fleet:
     Attributes:
       seed: of when devices are there.
       looks: how the server looks for replies; None: it sees each as it arrives.
+      server: seconds that the server takes for a round besides, in which no device can begin it.
     """
 
     step: Array
@@ -63,10 +64,13 @@ class Fleet:
     off: Array
     seed: int = 0
     looks: Looks | None = None
+    server: float = 0.0
     _stretches: dict[int, Stretches] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, devices: Sequence[Device], clients: int, seed: int = 0, looks: Looks | None = None) -> Fleet:
+    def of(
+        cls, devices: Sequence[Device], clients: int, seed: int = 0, looks: Looks | None = None, server: float = 0.0
+    ) -> Fleet:
         """Client i has device i mod their number."""
         rows = [
             [d.step_seconds, d.overhead_seconds, d.up_bytes_per_second, d.down_bytes_per_second, d.latency_seconds,
@@ -74,7 +78,7 @@ class Fleet:
         ]  # fmt: skip
         table = np.array(rows, dtype=np.float64)[np.arange(clients) % len(devices)]
         step, overhead, up, down, latency, poll, on, off = table.T.copy()
-        return cls(step, overhead, up, down, latency, poll, on, off, seed, looks)
+        return cls(step, overhead, up, down, latency, poll, on, off, seed, looks, server)
 
     def there(self, clients: Array, times: Array) -> Array:
         """(m,) times, put off for those that are not there until they are."""
@@ -134,32 +138,34 @@ class Clock:
         deadline: seconds after which the server waits no more. wanted: replies that are enough, the first to arrive.
         Without either it waits for all who answer.
         """
-        arrives = self._begins(fleet, work.clients) + seconds(fleet, work)
-        until = np.inf if deadline is None else self.now + deadline
+        out = self.now + fleet.server  # when all instructions are out
+        arrives = self._begins(fleet, work.clients, out) + seconds(fleet, work)
+        until = np.inf if deadline is None else out + deadline
         on_time: Array = work.answered & (arrives <= until)
         enough = len(arrives) if wanted is None else wanted
         if on_time.sum() > enough:
             first = np.lexsort((work.clients, np.where(on_time, arrives, np.inf)))[:enough]
             on_time = np.isin(np.arange(len(arrives)), first)
         missing = deadline is not None and on_time.sum() < enough
-        now = until if missing else self._over(fleet, arrives[on_time], until)
+        now = until if missing else _over(fleet, arrives[on_time], out, until)
         free = self.free.copy()
         free[work.clients] = arrives
         return Clock(float(now), free), on_time
 
-    def _begins(self, fleet: Fleet, clients: Array) -> Array:
+    def _begins(self, fleet: Fleet, clients: Array, out: float) -> Array:
         """When each fetches its instruction."""
         free, period = self.free[clients], fleet.poll[clients] + fleet.latency[clients]
         told = fleet.poll[clients] == 0
-        asked = np.maximum(0, np.ceil((self.now - free) / np.where(told, 1, period)))
-        begins = np.where(told, np.maximum(free, self.now), free + asked * period)
+        asked = np.maximum(0, np.ceil((out - free) / np.where(told, 1, period)))
+        begins = np.where(told, np.maximum(free, out), free + asked * period)
         return fleet.there(clients, begins)
 
-    def _over(self, fleet: Fleet, arrivals: Array, until: float) -> float:
-        if not len(arrivals):
-            return self.now
-        seen = float(arrivals.max()) if fleet.looks is None else fleet.looks.seen(self.now, arrivals)
-        return min(seen, until)
+
+def _over(fleet: Fleet, arrivals: Array, out: float, until: float) -> float:
+    if not len(arrivals):
+        return out
+    seen = float(arrivals.max()) if fleet.looks is None else fleet.looks.seen(out, arrivals)
+    return min(seen, until)
 
 
 def seconds(fleet: Fleet, work: Work) -> Array:

@@ -153,7 +153,7 @@ def watch(seen: Seen) -> None:
             seen.exchange(request.url.path, up + len(request.url.path), down, time.perf_counter() - began)
         return response
 
-    FleetHttpClient._send = send  # type: ignore[method-assign]
+    FleetHttpClient._send = send  # type: ignore[method-assign, assignment]
 
 
 def _size(first: str, headers: httpx.Headers, content: bytes) -> int:

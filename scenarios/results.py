@@ -28,6 +28,7 @@ COLUMNS = {
     "invariant_error": "float64",
     "wall_seconds": "float64",
     # what runs of earlier versions lack
+    "abandoned": "float64",
     "virtual_seconds": "float64",
     "evaluated": "float64",
     "uplink_algorithm_bits": "float64",
@@ -36,7 +37,6 @@ COLUMNS = {
     "downlink_algorithm_bits": "float64",
     "downlink_wire_bytes": "float64",
     "downlink_bound_bytes": "float64",
-    "abandoned": "float64",
 }
 SHADOW_COLUMNS = {
     "method": "object",

@@ -96,12 +96,12 @@ class Train(Section):
     local_steps: Count | Dealt[Count] = 1
     local_rate: Positive | None = None
     participation: Share = 1.0
-    timeout: Positive | None = None
-    late: Literal["discard", "apply"] = "discard"
-    min_reports: Count | None = None
     over_selection: Annotated[FiniteFloat, Field(ge=1)] = 1.0
+    min_reports: Count | None = None
     start_clients: Count | None = None
     patience: Positive = 120.0
+    timeout: Positive | None = None
+    late: Literal["discard", "apply"] = "discard"
     start: Literal["gradient", "zero"] = "gradient"
     dtype: Literal["float32", "float64"] = "float32"
     momentum_dtype: Literal["bfloat16"] | None = None
@@ -152,6 +152,7 @@ class Devices(Section):
 
     profile: Text
     work: Positive = 1.0
+    server_seconds: NotNegative = 0.0
 
 
 class Engine(Section):

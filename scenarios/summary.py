@@ -109,6 +109,7 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
         "evicted": tally.evicted,
         "invariant_error": max(errors, default=None),
         "wall_seconds": round(tally.seconds, 3),
+        "server_seconds": None if tally.server_seconds is None else round(tally.server_seconds, 6),
         "virtual_seconds": None if tally.virtual_seconds is None else round(tally.virtual_seconds, 6),
         "traffic": _traffic(outcome) if tally.traffic else None,
         "clients_per_second": round(tally.answers / tally.seconds, 1) if tally.seconds > 0 else None,

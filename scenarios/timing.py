@@ -53,7 +53,8 @@ class Timing:
     def __init__(self, scenario: Scenario, clients: int) -> None:
         """Raises: InputError where the profile cannot be used."""
         assert scenario.devices is not None
-        self.fleet = Fleet.of(profile.load(scenario.devices.profile), clients, scenario.seed, LOOKS)
+        server = scenario.devices.server_seconds
+        self.fleet = Fleet.of(profile.load(scenario.devices.profile), clients, scenario.seed, LOOKS, server)
         self.clock = Clock.start(clients)
         self.deadline, self._real = scenario.train.timeout, False
         wanted = scenario.train.local_steps

@@ -151,6 +151,8 @@ class Training:
 
     def _count(self, done: Round, seconds: float, keep: Keep) -> None:
         self.tally.add(done, seconds)
+        if self.strategy.waited is not None:
+            self.tally.server_seconds = (self.tally.server_seconds or 0.0) + seconds - self.strategy.waited
         if done.traffic is not None:
             self.clients.add(done.traffic)
             if self.timing is not None:
@@ -194,10 +196,10 @@ class Training:
             "method": self.label, "round": tally.round, "train_loss": found.train_loss,
             "grad_norm_sq": found.grad_norm_sq, "test_accuracy": found.test_accuracy,
             "uplink_bytes": tally.uplink_bytes, "downlink_bytes": tally.downlink_bytes,
-            "participants": participants, "rejected": tally.rejected, "abandoned": tally.abandoned,
+            "participants": participants, "rejected": tally.rejected,
             "invariant_error": self.strategy.audit(grid) if self.setup.scenario.evaluate.audit else None,
-            "wall_seconds": round(tally.seconds, 6), "virtual_seconds": tally.virtual_seconds,
-            "evaluated": found.evaluated,
+            "wall_seconds": round(tally.seconds, 6), "abandoned": tally.abandoned,
+            "virtual_seconds": tally.virtual_seconds, "evaluated": found.evaluated,
             **{name: tally.traffic.get(name, None if tally.round else 0) for name in TRAFFIC},
         }  # fmt: skip
         self.rows.append(row)

@@ -100,6 +100,14 @@ def test_a_server_sees_a_reply_at_its_next_look() -> None:
     assert looks.seen(10.0, np.array([12.5, 13.5])) == 14.0  # looks at 11 and 13, and soon again
 
 
+def test_what_the_server_takes_comes_before_what_devices_take_and_is_in_no_deadline() -> None:
+    fleet = replace(Fleet.of([DEVICE], 2), server=0.75)
+    clock = Clock.start(2)
+    for _ in range(3):
+        clock, _ = clock.round(fleet, work(2), deadline=ONE_ROUND)
+    assert clock.now == 3 * (ONE_ROUND + 0.75)
+
+
 def test_virtual_time_does_not_depend_on_the_order_in_which_clients_are_named() -> None:
     devices = [replace(DEVICE, step_seconds=float(i + 1), off_seconds=10.0, on_seconds=20.0) for i in range(6)]
     fleet, turned = Fleet.of(devices, 6, seed=4), np.array([3, 0, 5, 1, 4, 2])
