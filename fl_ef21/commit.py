@@ -36,6 +36,7 @@ class Kind(IntEnum):
     BYE = (
         31  # the client leaves, its part of g with it; several bits from all others, as one that flips must not do that
     )
+    EVALUATE = 104  # sums over your samples at the model sent along (fl_ef21.measured); likewise far from all others
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ class Executor:
         self.address, self.tell, self.bundle = address, tell, ""
         self._app: Answer | None = None
         self._after: Sequence[Callable[[], None]] = ()
-        self._install, self._loader = one.install_from_fab, one.get_load_client_app_fn
+        parts: Any = one
+        self._install, self._loader = parts.install_from_fab, parts.get_load_client_app_fn
         for name, ours in {
             "flwr_exit": self._exit, "register_signal_handlers": self._register,
             "install_from_fab": self._installed, "get_load_client_app_fn": self._loading,
@@ -55,7 +56,7 @@ class Executor:
             setattr(one, name, ours)
 
     def run(self, token: str, bundle: str) -> None:
-        """One task of an app out of this bundle, the one that is loaded or the first. What the app raises is its answer.
+        """One task of an app out of this bundle, the one that is loaded or the first. What it raises is its answer.
 
         Raises: SystemExit where the app could not be loaded: what was imported on the way must not be kept.
         """

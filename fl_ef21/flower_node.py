@@ -31,6 +31,7 @@ POLL = 0.5  # seconds between two looks for messages
 OURS = ("--isolation", "--host")  # options of flower-supernode that are decided here
 ANSWER = 0.05  # seconds between two looks for the app's answer
 LEAST, MOST = 0.02, 60.0
+GONE, KNOCK = 90.0, 2.0  # seconds: a SuperLink takes a device that died for alive up to 60 s; between two tries
 AGAIN = 1.0  # seconds before a child that died is started again, doubled up to a minute while it dies at once
 
 
@@ -58,6 +59,7 @@ def run(options: Sequence[str], seen: Seen | None = None) -> None:
     from flwr.supernode.cli.flower_supernode import flower_supernode
 
     quicken(poll)
+    outlast()
     if seen is not None:
         watch(seen)
     sys.argv = ["flower-supernode", *told, "--isolation", "process", "--host", "127.0.0.1", "--port", port]
@@ -112,6 +114,29 @@ def quicken(poll: float) -> None:
     loop.time = Time()
 
 
+def outlast(patience: float = GONE, pause: float = KNOCK) -> None:
+    """Ask again to be let in while the SuperLink takes an earlier process with our key, which was killed, for alive.
+
+    Flower's SuperNode gives up at once. A SuperLink refuses a key that it does not know in the same words.
+    """
+    from flwr.supernode.fleet_http_client import FleetHttpClient
+
+    asks: Callable[..., Any] = FleetHttpClient.ActivateNode
+
+    def ask(self: FleetHttpClient, request: Any) -> Any:
+        began = time.monotonic()
+        while True:
+            try:
+                return asks(self, request)
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code != httpx.codes.PRECONDITION_FAILED or time.monotonic() - began > patience:
+                    raise
+            log.warning("not let in: this key is not registered, or a process that had it died less than a minute ago")
+            time.sleep(pause)
+
+    FleetHttpClient.ActivateNode = ask  # type: ignore[method-assign]
+
+
 def watch(seen: Seen) -> None:
     """Tell of every exchange with the SuperLink."""
     from flwr.supernode.fleet_http_client import FleetHttpClient
@@ -128,7 +153,7 @@ def watch(seen: Seen) -> None:
             seen.exchange(request.url.path, up + len(request.url.path), down, time.perf_counter() - began)
         return response
 
-    FleetHttpClient._send = send  # type: ignore[method-assign]
+    FleetHttpClient._send = send  # type: ignore[method-assign, assignment]
 
 
 def _size(first: str, headers: httpx.Headers, content: bytes) -> int:

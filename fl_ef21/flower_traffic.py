@@ -6,8 +6,8 @@ that (push-object). Bytes are counted as they travel, heads of requests and resp
 SuperLink, *down* the other way, so both halves of fetching an instruction have bytes in both directions.
 
 All sizes are those of Flower's own serialisation and of its own HTTP client; only a response's head is written down
-here, since the server makes it. Not in it: TCP and IP, TLS, a SuperNode's registration, the app's bundle and polls that
-find nothing (`poll`). docs/bytes.md has the measurement against a real SuperLink.
+here, since the server makes it. Not in it: TCP and IP, TLS, a SuperNode's registration, the app's bundle and what is
+asked for too soon (`poll`, `early`). docs/bytes.md has the measurement against a real SuperLink.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ Sizes = NDArray[np.int64]
 ID = 1 << 62  # ids of runs, nodes and tasks are random; nine bytes of varint, as nearly all of them take
 HOST = "127.0.0.1:8000"
 SIGNATURE = 139  # of a request, in base64: the mean of 136 (a quarter of them) and 140
+WORKERS = 2  # objects on their way at a time, of a machine with two cores or more
 _NAME = "0" * 64  # a hexadecimal SHA-256
 _RESPONSE = (
     "HTTP/1.1 200 OK\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\nserver: uvicorn\r\ncontent-length: {length}\r\n"
@@ -98,12 +100,33 @@ def poll() -> Cost:
 
 
 @lru_cache(maxsize=1)
+def early() -> Cost:
+    """A SuperNode asks for an object that the ServerApp has not brought yet, and will ask again."""
+    from flwr.proto.message_pb2 import PullObjectRequest, PullObjectResponse
+
+    request = PullObjectRequest(node=_node(), run_id=ID, object_id=_NAME)
+    return _exchange("/v1/fleet/pull-object", request, PullObjectResponse(object_found=True))
+
+
+@lru_cache(maxsize=1)
 def heartbeat() -> Cost:
     """A SuperNode says that it lives: every 30 s times 0.7 to 0.9."""
     from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest, SendNodeHeartbeatResponse
 
     request = SendNodeHeartbeatRequest(node=_node(), heartbeat_interval=30)
     return _exchange("/v1/fleet/send-node-heartbeat", request, SendNodeHeartbeatResponse(success=True))
+
+
+@lru_cache(maxsize=1)
+def trips() -> int:
+    """Exchanges that follow upon one another, from asking for an instruction with a model to the end of its reply.
+
+    Objects travel two at a time, as Flower's SuperNode fetches and brings them.
+    """
+    content = records.instruction(records.blank_model(0), bytes(Block.size))
+    asked = _parts(_message(content, "train", "1", reply=False))[2]
+    answer = _parts(_message(records.reply(bytes(Block.size), b""), "train", "1", reply=True))[2]
+    return 1 + ceil(len(asked) / WORKERS) + 1 + 1 + ceil(len(answer) / WORKERS)
 
 
 def pulled(message: Message) -> Cost:

@@ -95,6 +95,13 @@ class Problem(Protocol):
         """Share of test samples predicted right, None where there is no such thing."""
         ...
 
+    def sums(self, x: Tensor, clients: Tensor) -> Tensor:
+        """(n, 4) float64, `fl_ef21.measured.FIGURES` at x (d,) of the client ids (n,), each over its own samples.
+
+        f_i is their loss by their number. A row does not depend on the others.
+        """
+        ...
+
     def shard(self, clients: range) -> Problem:
         """The same problem holding only these clients' data; ids stay the same."""
         ...

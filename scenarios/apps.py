@@ -11,13 +11,14 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from clients.flower import client_app
+from clients.flower import client_app, identity
 from clients.program import Program
 from fl_ef21.sealing import ClientKeys, ServerKeys
 from scenarios.ended import noted
 from scenarios.folder import folder_name
 from scenarios.loading import resolve
 from scenarios.runner import NoQuorum, Stopped, flower_loader, serve
+from scenarios.samples import Own
 from scenarios.setup import Setup, prepare
 from scenarios.summary import no_quorum
 from scenarios.told import Telling
@@ -43,7 +44,13 @@ def main(grid: Grid, context: Context) -> None:
 
 @lru_cache(maxsize=4)
 def _setup(scenario: str) -> Setup:
-    return prepare(resolve(scenario), alone=True)
+    return prepare(resolve(scenario), alone=True, elsewhere=True)
+
+
+@lru_cache(maxsize=4)
+def _own(scenario: str, client: int, path: str) -> Setup:
+    """With this client's samples alone, from a file of its own."""
+    return prepare(resolve(scenario), alone=True, own=Own(client, path))
 
 
 def _scenario(context: Context) -> str:
@@ -59,7 +66,13 @@ def _command(context: Context) -> str:
 def _load(context: Context) -> Program:
     folder = str(context.run_config["state-dir"]) or str(context.node_config.get("state-dir", ""))
     private = Path(tempfile.gettempdir()) / f"fl-ef21-state-{os.getuid()}"
-    return flower_loader(_setup(_scenario(context)), Path(folder) if folder else private)(context)
+    return flower_loader(_device(context), Path(folder) if folder else private)(context)
+
+
+def _device(context: Context) -> Setup:
+    """What this node computes from: the file that node-config's `data-path` names, else what the scenario says."""
+    path = context.node_config.get("data-path", "")
+    return _own(_scenario(context), identity(context), str(path)) if path else _setup(_scenario(context))
 
 
 def _server_keys(context: Context, clients: int) -> ServerKeys | None:

@@ -25,7 +25,7 @@ TOLERANCE = 1e-6  # of |g - sum_i w_i g_i| / |g|: sums in another order differ i
 def audit(folder: Path) -> list[Check]:
     """Lines for each method. Raises: InputError where the folder holds no durable run."""
     try:
-        with opened(folder) as (run, setup, journal):
+        with opened(folder, elsewhere=True) as (run, setup, journal):
             return [check for number in range(len(setup.plans)) for check in _method(run, setup, journal, number)]
     except Refused as why:
         return [Check("all", "journal", False, str(why))]

@@ -33,14 +33,17 @@ class Check:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[tuple[RunFile, Setup, Journal]]:
-    """A durable run, to be looked at. Raises: InputError where it has no journal, Refused where that is damaged."""
+def opened(folder: Path, elsewhere: bool = False) -> Iterator[tuple[RunFile, Setup, Journal]]:
+    """A durable run, to be looked at; `elsewhere`: the samples need not be here.
+
+    Raises: InputError where it has no journal, Refused where that is damaged.
+    """
     run = RunFile.load(folder)
     path = folder / JOURNAL
     if not path.exists():
         advice = 'has no journal: the run was not durable; durability = "disk" keeps one'
         raise InputError("DIR", str(folder), advice)
-    setup = prepare(parse(run.scenario), alone=run.runtime == "flower")
+    setup = prepare(parse(run.scenario), alone=run.runtime == "flower", elsewhere=elsewhere)
     journal = Journal.read(path, run.nonce)
     try:
         yield run, setup, journal

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from scenarios import cli_deploy
+from scenarios import cli_deploy, cli_devices
 
 # arguments are explained in docstrings: click 8.5 drops the help of Typer's arguments
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
            "6 disk full, 7 stopped, 8 paused as too few clients answered.",
 )  # fmt: skip
 app.add_typer(cli_deploy.app, name="deploy")
+app.add_typer(cli_devices.app, name="devices")
 
 
 class Format(StrEnum):
@@ -213,6 +214,23 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR")], debug: Debug 
     from scenarios.commands import reading
 
     reading.report(folder, debug)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR")],
+    onnx: Annotated[bool, typer.Option("--onnx", help="Also as ONNX; needs pip install 'fl-ef21[onnx]'.")] = False,
+    method: Annotated[str | None, typer.Option(help="Only this one, by its label.", show_default=False)] = None,
+    format: AsFormat = Format.text,
+    debug: Debug = False,
+) -> None:
+    """Write final models as torch.export programs beside their safetensors. Exit code 5 where one cannot be.
+
+    DIR is a run folder.
+    """
+    from scenarios.commands import exporting
+
+    exporting.export(folder, onnx, method, format.value, debug)
 
 
 @app.command("list")

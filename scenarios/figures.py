@@ -28,6 +28,7 @@ X = {
     "uplink_bytes": "uplink bytes",
     "uplink_wire_bytes": "uplink on the wire",
     "wall_seconds": "wall time",
+    "virtual_seconds": "virtual time",
 }
 Y = {
     "train_loss": "training loss",

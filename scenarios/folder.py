@@ -41,10 +41,15 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def put(path: Path, text: str) -> None:
+    """`place` for text."""
+    place(path, text.encode())
+
+
+def place(path: Path, body: bytes) -> None:
     """A file that is there as a whole or as it was before, also after a power cut."""
     scratch = path.with_name(f".{path.name}")
-    with scratch.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with scratch.open("wb") as file:
+        file.write(body)
         file.flush()
         failpoint("folder.put")
         os.fsync(file.fileno())

@@ -67,6 +67,7 @@ def section_body(entries: Sequence[Entry]) -> str:
         f'aria-label="Uplink bytes of each method against its {title.lower()}" data-goal="{key}" data-hover="{hover}" '
         f'data-at="{found.norm if found and key == "grad_norm_sq" else ""}"></div></figure>'
         for key, title, what, hover in _GOALS
+        if any(frontier(entry.rounds, key) for entry in entries)
     )
     return f'<p>{how}</p><div class="figures">{drawn}</div>{_table(entries, found) if found else ""}'
 

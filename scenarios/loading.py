@@ -104,14 +104,20 @@ def _build(text: str, file: str, folder: Path, overrides: Sequence[str]) -> Scen
 
 
 def _with_paths(scenario: Scenario, folder: Path) -> Scenario:
-    found = {}
-    for key in ("path", "test_path"):
-        given = getattr(scenario.data, key)
-        if given is not None and not Path(given).exists() and (folder / given).exists():
-            given = folder / given
-        if given is not None and Path(given).exists():
-            found[key] = str(Path(given).resolve())
-    return scenario.model_copy(update={"data": scenario.data.model_copy(update=found)}) if found else scenario
+    """Files that are named relative to the scenario's folder, or to the current one, by their whole paths."""
+    changed = {}
+    for section, keys in (("data", ("path", "test_path")), ("devices", ("profile",))):
+        table = getattr(scenario, section)
+        found = {key: path for key in keys if table and (path := _whole(getattr(table, key), folder))}
+        if found:
+            changed[section] = table.model_copy(update=found)
+    return scenario.model_copy(update=changed) if changed else scenario
+
+
+def _whole(given: str | None, folder: Path) -> str | None:
+    """None where there is no such file."""
+    there = [path for path in (Path(given), folder / given) if path.exists()] if given is not None else []
+    return str(there[0].resolve()) if there else None
 
 
 def _override(table: dict[str, Any], override: str) -> dict[Place, str]:

@@ -15,6 +15,7 @@ const axes = {
   uplink_bytes: {title: "uplink bytes, all clients", format: "~s", suffix: "B", log: true},
   uplink_wire_bytes: {title: "uplink bytes on the wire, all clients", format: "~s", suffix: "B", log: true},
   wall_seconds: {title: "wall time", format: "", suffix: " s", log: false},
+  virtual_seconds: {title: "virtual time", format: "", suffix: " s", log: false},
 };
 let x = "round";
 let logX = false;

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from scenarios.units import seconds, size
+from scenarios.units import seconds, short, size
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -28,13 +28,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far it is. `seconds_left` counts all methods still to come."""
+    """How far it is. `seconds_left` counts all methods still to come; what nobody measured is None."""
 
     method: str
     method_number: int
     round: int
-    train_loss: float
-    grad_norm_sq: float
+    train_loss: float | None
+    grad_norm_sq: float | None
     test_accuracy: float | None
     uplink_bytes: int
     clients_per_second: float
@@ -146,6 +146,6 @@ def describe(progress: Progress) -> str:
     """Loss, accuracy, bytes, speed and time left, in a few words."""
     accuracy = "" if progress.test_accuracy is None else f"  accuracy {progress.test_accuracy:.1%}"
     return (
-        f"loss {progress.train_loss:.4g}{accuracy}  sent {size(progress.uplink_bytes)}  "
+        f"loss {short(progress.train_loss)}{accuracy}  sent {size(progress.uplink_bytes)}  "
         f"{progress.clients_per_second:,.0f} clients/s  {seconds(progress.seconds_left)} left"
     )

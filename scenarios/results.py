@@ -28,13 +28,15 @@ COLUMNS = {
     "invariant_error": "float64",
     "wall_seconds": "float64",
     # what runs of earlier versions lack
+    "abandoned": "float64",
+    "virtual_seconds": "float64",
+    "evaluated": "float64",
     "uplink_algorithm_bits": "float64",
     "uplink_wire_bytes": "float64",
     "uplink_bound_bytes": "float64",
     "downlink_algorithm_bits": "float64",
     "downlink_wire_bytes": "float64",
     "downlink_bound_bytes": "float64",
-    "abandoned": "float64",
 }
 SHADOW_COLUMNS = {
     "method": "object",
@@ -48,7 +50,7 @@ SHADOW_COLUMNS = {
 _FINAL = (
     *("name", "compressor", "gamma", "eta", "status", "reason", "rounds", "train_loss", "grad_norm_sq"),
     *("test_accuracy", "best_test_accuracy", "uplink_bytes", "dense_uplink_bytes", "downlink_bytes"),
-    *("rejected", "invariant_error", "wall_seconds", "clients_per_second"),
+    *("rejected", "invariant_error", "wall_seconds", "virtual_seconds", "clients_per_second"),
 )
 
 

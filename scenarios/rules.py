@@ -20,6 +20,7 @@ def measured_rule(rule: Stop, row: Row) -> str:
     accuracy = row["test_accuracy"]
     if rule.target_accuracy is not None and accuracy is not None and accuracy >= rule.target_accuracy:
         return f"target_accuracy reached {accuracy:.4f}"
-    if rule.grad_norm_sq is not None and row["grad_norm_sq"] <= rule.grad_norm_sq:
-        return f"grad_norm_sq reached {row['grad_norm_sq']:.3g}"
+    norm = row["grad_norm_sq"]
+    if rule.grad_norm_sq is not None and norm is not None and norm <= rule.grad_norm_sq:
+        return f"grad_norm_sq reached {norm:.3g}"
     return ""

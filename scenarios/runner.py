@@ -21,10 +21,10 @@ from fl_ef21.engine import RayGrid, Settings
 from fl_ef21.engine.keeper import Keep
 from fl_ef21.errors import InputError, Refused, choose
 from fl_ef21.files import FULL
-from fl_ef21.flower_internals import simulate, simulated
+from fl_ef21.flower_internals import deployed, simulate, simulated
 from fl_ef21.store import Files, Memory
 from fl_ef21.tiers import Place
-from scenarios import changes, chaos, footprint, places, report
+from scenarios import changes, chaos, footprint, places, report, timing
 from scenarios.folder import alone, refuse_used
 from scenarios.lasting import CUTS, JOURNAL
 from scenarios.loading import load, parse, to_toml
@@ -32,6 +32,7 @@ from scenarios.progress import Listener, Silent
 from scenarios.results import Result
 from scenarios.run_file import NAME as RUN_FILE
 from scenarios.run_file import RunFile
+from scenarios.samples import FIELD
 from scenarios.schema import Scenario
 from scenarios.session import Session
 from scenarios.setup import Setup, prepare
@@ -76,6 +77,7 @@ def run(
     listener = listener or Silent()
     listener.message("loading data and checking the scenario")
     chaos.check(resolved, runtime)
+    timing.check(resolved, real=False)
     setup = prepare(resolved, alone=runtime == "flower")
     if setup.choice is not None:
         listener.message(str(setup.choice))
@@ -98,6 +100,7 @@ def resume(
         scenario = load(folder / "scenario.toml", overrides)
         for warning in changes.refuse(left, scenario, force):
             listener.message(warning)
+        timing.check(scenario, real=False)
         listener.message("loading data and checking the scenario")
         setup = prepare(scenario, alone=left.runtime == "flower")
         return _conduct(Session(setup, left, listener), choose(RUNTIMES, left.runtime, "runtime"))
@@ -110,6 +113,7 @@ def serve(setup: Setup, grid: Grid, out: Path, command: str, listener: Listener 
     """
     _count(grid, setup.problem.clients)
     chaos.check(setup.scenario, "flower")
+    timing.check(setup.scenario, real=deployed(grid))
     listener = listener or Silent()
 
     def execute(session: Session) -> None:
@@ -255,6 +259,9 @@ def flower_loader(setup: Setup, folder: Path) -> Callable[[Context], Program]:
         client = identity(context)
         if client >= setup.problem.clients:
             raise InputError("node-config.partition-id", client, f"the scenario has {setup.problem.clients} clients")
+        if client not in setup.held:
+            advice = "is needed: this client's file of samples; or data.path in the scenario, the folder of all files"
+            raise InputError(FIELD, context.node_config.get("data-path"), advice)
         lasting = setup.scenario.durability == "disk"
         return setup.program(range(client, client + 1), Files(folder, setup.momentum, durable=lasting))
 

@@ -30,7 +30,7 @@ from scenarios.schema_words import (
 class Data(Section):
     """Where samples come from."""
 
-    source: Literal["digits", "mnist", "libsvm", "synthetic", "huggingface"] = "digits"
+    source: Literal["digits", "mnist", "libsvm", "synthetic", "huggingface", "files"] = "digits"
     path: Text | None = None
     test_path: Text | None = None
     test_fraction: Annotated[FiniteFloat, Field(ge=0, lt=1)] | None = None
@@ -41,6 +41,7 @@ class Data(Section):
     natural_id: Text | None = None
     samples: Count | None = None
     features: Count | None = None
+    shape: Annotated[list[Count], Field(min_length=1)] | None = None
     classes: Annotated[int, Field(ge=2)] | None = None
     separation: NotNegative | None = None
     groups: Count | None = None
@@ -95,12 +96,12 @@ class Train(Section):
     local_steps: Count | Dealt[Count] = 1
     local_rate: Positive | None = None
     participation: Share = 1.0
-    timeout: Positive | None = None
-    late: Literal["discard", "apply"] = "discard"
-    min_reports: Count | None = None
     over_selection: Annotated[FiniteFloat, Field(ge=1)] = 1.0
+    min_reports: Count | None = None
     start_clients: Count | None = None
     patience: Positive = 120.0
+    timeout: Positive | None = None
+    late: Literal["discard", "apply"] = "discard"
     start: Literal["gradient", "zero"] = "gradient"
     dtype: Literal["float32", "float64"] = "float32"
     momentum_dtype: Literal["bfloat16"] | None = None
@@ -141,8 +142,17 @@ class Evaluate(Section):
     """When the full objective is measured."""
 
     every: Count = 10
+    where: Literal["auto", "server", "clients"] = "auto"
     audit: Switch = True
     traffic: Literal["off", "rounds", "clients"] = "rounds"
+
+
+class Devices(Section):
+    """The devices that clients are, for virtual time. Without the section there is none."""
+
+    profile: Text
+    work: Positive = 1.0
+    server_seconds: NotNegative = 0.0
 
 
 class Engine(Section):
@@ -190,6 +200,7 @@ class Scenario(Section):
     attack: Attack | None = None
     guard: Guard = Guard()
     evaluate: Evaluate = Evaluate()
+    devices: Devices | None = None
     engine: Engine = Field(default_factory=Engine)
     cuts: Cuts = Cuts()
     stop: Stop = Stop()
@@ -217,6 +228,22 @@ class Scenario(Section):
         object.__setattr__(self, "method", told)
         return self
 
+    @model_validator(mode="after")
+    def _files_are_dealt(self) -> Scenario:
+        if self.data.source == "files" and self.partition.scheme != "natural":
+            if "scheme" in self.partition.model_fields_set:
+                told = "has no meaning where every client has its own file; remove it"
+                raise ValueError(f"partition.scheme = {self.partition.scheme!r} {told}")
+            object.__setattr__(self, "partition", self.partition.model_copy(update={"scheme": "natural"}))
+        return self
+
+    @model_validator(mode="after")
+    def _what_clients_cannot_measure(self) -> Scenario:
+        if self.evaluate.where == "clients" and self.stop.grad_norm_sq is not None:
+            told = f"stop.grad_norm_sq = {self.stop.grad_norm_sq:g} needs the full gradient"
+            raise ValueError(f'{told}, which clients do not send; remove it, or evaluate.where = "clients"')
+        return self
+
     @field_validator("shadow")
     @classmethod
     def _shadows_differ(cls, words: list[str]) -> list[str]:
@@ -227,5 +254,6 @@ class Scenario(Section):
 
 SECTIONS: dict[str, type[Section]] = {
     "data": Data, "partition": Partition, "model": Model, "train": Train, "method": Method,
-    "attack": Attack, "guard": Guard, "evaluate": Evaluate, "engine": Engine, "cuts": Cuts, "stop": Stop,
+    "attack": Attack, "guard": Guard, "evaluate": Evaluate, "devices": Devices,
+    "engine": Engine, "cuts": Cuts, "stop": Stop,
 }  # fmt: skip

@@ -116,6 +116,7 @@ _COLUMNS = (
     ("refused", "rejected", units.count, None),
     ("invariant error", "invariant_error", lambda v: units.short(v, 2), None),
     ("wall time", "wall_seconds", units.seconds, None),
+    ("virtual time", "virtual_seconds", units.seconds, None),
     ("clients/s", "clients_per_second", units.count, None),
 )
 

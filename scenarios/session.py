@@ -14,7 +14,7 @@ from flwr.serverapp import Grid
 from fl_ef21.engine import RayGrid, ShardLost
 from fl_ef21.failpoints import failpoint
 from fl_ef21.traffic import Traffic
-from scenarios import changes, chaos
+from scenarios import changes, chaos, model_files
 from scenarios.folder import alone
 from scenarios.interrupt import Interrupt
 from scenarios.lasting import JOURNAL, Lasting, images, restore
@@ -140,6 +140,7 @@ class Session:
         self.outcomes.append((training.label, outcome))
         if self.setup.scenario.evaluate.traffic != "off":
             self.recorder.traffic.method(training.number, training.label, training.clients)
+        model_files.write(self.out, self.setup, training.number, training.strategy.descent.x, training.tally.round)
         if outcome.over:
             self.recorder.settle()
             if lasting.journal is not None:
@@ -182,6 +183,7 @@ class Kept:
         note = self._training.image()[1] | {"rows": list(rows), "shadows": list(shadows)}
         if self._session.run.runtime == "flower" and self._spent is not None:
             note["traffic"] = self._spent.pack()  # who goes on does not run this round again
+            note |= {} if self._training.timing is None else self._training.timing.note()
         self._to.commit(self._training, note)
 
     def cut(self, now: bool) -> None:

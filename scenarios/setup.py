@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 
 from clients import METHODS
 from clients.program import Program
-from fl_ef21 import data, partition, problems
+from fl_ef21 import partition, problems
 from fl_ef21.compressors import make, short
 from fl_ef21.compressors.levels import make_levels
 from fl_ef21.data import Dataset
@@ -32,6 +32,7 @@ from fl_ef21.threads import computing_with
 from fl_ef21.types import Compressor, Problem
 from fl_ef21.wire import layers_of
 from scenarios.loading import to_toml
+from scenarios.samples import Own, find, given, useless
 from scenarios.schema import Cuts, Engine, Scenario
 from scenarios.schema_method import Method, default_values
 from strategies import SERVERS
@@ -64,6 +65,7 @@ class Setup:
         which the problem holds. label_counts (clients, classes).
       choice: how clients' gradients are taken, None where there is nothing to choose.
       alone: clients are computed one at a time, as on Flower's runtimes.
+      held: the clients whose samples are here: everybody's, but on a device and on a server beside devices.
       keys: what the server signs with and holds replies against; None where nothing is signed.
     """
 
@@ -75,6 +77,7 @@ class Setup:
     label_counts: np.ndarray | None
     choice: Choice | None = None
     alone: bool = False
+    held: range = range(0)
     keys: ServerKeys | None = None
 
     @property
@@ -95,6 +98,17 @@ class Setup:
         return max(1, min(TILE_MOST, fit, spread))
 
     @property
+    def asks_clients(self) -> bool:
+        """Whether clients measure f, each over its own samples: the server is not to, or has not all of them."""
+        where = self.scenario.evaluate.where
+        return where == "clients" or (where == "auto" and len(self.held) < self.problem.clients)
+
+    @property
+    def tests_here(self) -> bool:
+        """Whether there are test samples that are no client's, so that the server has them."""
+        return self.dataset is not None and self.dataset.test_groups is None and len(self.dataset.test_labels) > 0
+
+    @property
     def shards(self) -> int:
         """Blocks of clients that compute side by side."""
         return len(split(self.problem.clients, max(1, self.scenario.engine.actors), self.tile))
@@ -107,8 +121,7 @@ class Setup:
 
     def program(self, clients: range, store: Store) -> Program:
         """The client side for some of the clients; all of them share what is loaded already."""
-        everybody = clients == range(self.problem.clients)
-        problem = self.problem if everybody else self.problem.shard(clients)
+        problem = self.problem if clients == self.held else self.problem.shard(clients)
         return Program(problem, self.plans, store, self.source, self.tile)
 
     def strategy(self, number: int, run: bytes, remember: bool = False) -> CompressedStrategy:
@@ -136,29 +149,33 @@ class Setup:
         return strategy
 
 
-def prepare(scenario: Scenario, *, alone: bool = False) -> Setup:
+def prepare(scenario: Scenario, *, alone: bool = False, own: Own | None = None, elsewhere: bool = False) -> Setup:
     """Load, split, build and check everything. Raises: InputError for whatever cannot work.
 
-    alone: clients are computed one at a time, so nothing is measured to choose how.
+    alone: clients are computed one at a time, so nothing is measured to choose how. own: of a device that was told
+    where its samples are. elsewhere: samples may lie on devices alone.
     """
-    dataset, parts, counts = None, None, None
+    dataset, parts, counts, partial, held = None, None, None, False, range(scenario.partition.clients)
     if problems.needs_data(scenario.model.name):
-        dataset, parts = _split(scenario)
-        counts = partition.label_counts(dataset, parts)
+        found = find(scenario, own, elsewhere)
+        dataset, parts, partial, held = found.dataset, found.parts, found.partial, found.held
+        counts = None if partial else partition.label_counts(dataset, parts)
+    elif own is not None:
+        raise useless(scenario, own)
     train = scenario.train
     where = device(scenario)
     here = where if torch.cuda.is_available() else "cpu"
     problem = problems.build(
         scenario.model.name, clients=scenario.partition.clients, data=dataset, parts=parts,
-        options=_given(scenario.model, ("name",)), batch_size=train.batch_size, weights=train.weights,
+        options=given(scenario.model, ("name",)), batch_size=train.batch_size, weights=train.weights,
         seed=scenario.seed, dtype=DTYPES[train.dtype], device=here, shards=where, local_steps=train.local_steps,
-        local_rate=train.local_rate,
+        local_rate=train.local_rate, partial=partial,
     )  # fmt: skip
     plans = tuple(_plan(scenario, i, method, problem) for i, method in enumerate(scenario.method))
     if dataset is not None:  # the problem has its own copy, client after client
         nothing = np.empty((0, *dataset.shape), dtype=np.float32)
         dataset = replace(dataset, features=nothing, test_features=nothing)
-    setup = Setup(scenario, problem, plans, agreed(_shared_text(scenario)), dataset, counts, alone=alone)
+    setup = Setup(scenario, problem, plans, agreed(_shared_text(scenario)), dataset, counts, alone=alone, held=held)
     return _under_attack(_settled(setup, measure=not alone and here == where))
 
 
@@ -188,6 +205,7 @@ def _shared_text(scenario: Scenario) -> str:
     data = scenario.data.model_copy(update={"path": None, "test_path": None})
     model = scenario.model.model_copy(update={"per_client": None})
     free = {"data": data, "model": model, "engine": Engine(), "cuts": Cuts(), "durability": "memory", "chaos": None}
+    free["devices"] = None
     return to_toml(scenario.model_copy(update=free))
 
 
@@ -202,20 +220,6 @@ def device(scenario: Scenario) -> str:
     if not torch.cuda.is_available() and scenario.engine.address is None:
         raise InputError("engine.gpus_per_actor", share, "this machine has no GPU; use 0 to compute on the CPU")
     return "cuda"
-
-
-def _split(scenario: Scenario) -> tuple[Dataset, Sequence[np.ndarray]]:
-    dataset = data.load(scenario.data.source, **_given(scenario.data, ("source",)))
-    wanted = scenario.partition
-    parts = partition.split(
-        dataset, clients=wanted.clients, scheme=wanted.scheme, seed=scenario.seed, alpha=wanted.alpha,
-        classes_per_client=wanted.classes_per_client, min_samples=wanted.min_samples,
-    )  # fmt: skip
-    return dataset, parts
-
-
-def _given(section: Any, besides: Sequence[str]) -> dict[str, Any]:
-    return {key: value for key, value in section if value is not None and key not in besides}
 
 
 def _plan(scenario: Scenario, number: int, method: Method, problem: Problem) -> Plan:

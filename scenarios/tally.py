@@ -31,6 +31,8 @@ class Tally:
     evicted: list[int] = field(default_factory=list)
     abandoned: int = 0
     surplus: int = 0
+    virtual_seconds: float | None = None
+    server_seconds: float | None = None
 
     def add(self, done: Round, seconds: float) -> None:
         self.round = done.number

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,12 +13,15 @@ from flwr.serverapp import Grid
 from torch import Tensor
 
 from fl_ef21.failpoints import failpoint
+from fl_ef21.flower_internals import deployed
 from fl_ef21.flower_traffic import Cost
 from fl_ef21.traffic import PerClient, Traffic
 from scenarios.interrupt import Interrupt
+from scenarios.measuring import measure
 from scenarios.rules import cheap_rule, measured_rule
 from scenarios.setup import Setup
 from scenarios.tally import NO_QUORUM, TRAFFIC, Keep, Outcome, Row, Tally
+from scenarios.timing import Timing
 from strategies.flower import CompressedStrategy
 from strategies.rounds import Commit, Round, Silence
 
@@ -33,11 +36,16 @@ class Training:
     """
 
     def __init__(self, setup: Setup, number: int, run: bytes, term: int = 1) -> None:
+        scenario, clients = setup.scenario, setup.problem.clients
         self.setup, self.number, self.label = setup, number, setup.plans[number].label
         self.strategy: CompressedStrategy = setup.strategy(number, run)
         self.strategy.ledger.term = term
         self.tally, self.rows = Tally(), list[Row]()
-        self.clients = PerClient(setup.problem.clients)
+        self.clients = PerClient(clients)
+        self.timing = None if scenario.devices is None else Timing(scenario, clients)
+        if self.timing is not None:
+            self.tally.virtual_seconds = 0.0
+            self.strategy.punctual = partial(self.timing.punctual, self.strategy)
         self._asides: Cost | None = None
         self._new_rows, self._new_shadows = list[Row](), list[Row]()  # since the last commit
 
@@ -47,7 +55,8 @@ class Training:
         """What this holds besides the strategy and the rows, between two rounds."""
         columns = {name: torch.from_numpy(column) for name, column in self.clients.columns.items()}
         asides = self.strategy.account.asides
-        return columns, {"tally": self.tally.note(), "asides": [int(asides.up), int(asides.down)]}
+        timing = {} if self.timing is None else self.timing.image()
+        return columns | timing, {"tally": self.tally.note(), "asides": [int(asides.up), int(asides.down)]}
 
     def restore(self, tensors: Mapping[str, Tensor], note: Mapping[str, Any], rows: Sequence[Row]) -> None:
         """Be as `image` said, with the rows until then. The strategy is restored by itself."""
@@ -55,6 +64,8 @@ class Training:
         for name, column in self.clients.columns.items():
             column[:] = tensors[name].numpy()
         self._asides = Cost(*note["asides"])
+        if self.timing is not None:
+            self.timing.restore(tensors, self.tally.virtual_seconds or 0.0)
 
     def redo(self, commit: Commit, note: Mapping[str, Any]) -> Traffic | None:
         """One more round, which clients have done already, and what it cost.
@@ -68,6 +79,8 @@ class Training:
         spent = Traffic.unpack(note["traffic"]) if note.get("traffic") else None
         if spent is not None:
             self.clients.add(spent)
+        if self.timing is not None:
+            self.timing.redo(note, self.tally.virtual_seconds or 0.0)
         return spent
 
     # Rounds ---------------------------------------------------------------------------------------
@@ -102,8 +115,9 @@ class Training:
     def _rounds(self, grid: Grid, interrupt: Interrupt, keep: Keep) -> Outcome:
         scenario, short = self.setup.scenario, 0
         began = time.perf_counter()
+        timeout = scenario.train.timeout if self.timing is None else self.timing.timeout(deployed(grid))
         try:
-            for done in self.strategy.rounds(grid, scenario.rounds, scenario.train.timeout, self.tally.round):
+            for done in self.strategy.rounds(grid, scenario.rounds, timeout, self.tally.round):
                 failpoint("training.round")
                 self._count(done, time.perf_counter() - began, keep)
                 last, lasts = done.number == scenario.rounds, done.participants > 0 or done.abandoned
@@ -137,8 +151,12 @@ class Training:
 
     def _count(self, done: Round, seconds: float, keep: Keep) -> None:
         self.tally.add(done, seconds)
+        if self.strategy.waited is not None:
+            self.tally.server_seconds = (self.tally.server_seconds or 0.0) + seconds - self.strategy.waited
         if done.traffic is not None:
             self.clients.add(done.traffic)
+            if self.timing is not None:
+                self.tally.virtual_seconds = self.timing.count(done.traffic)
             keep.traffic(done.traffic)
 
     def _commit(self, keep: Keep) -> None:
@@ -171,18 +189,17 @@ class Training:
 
     def _evaluate(self, grid: Grid, participants: int) -> str:
         """Measure f at the model and add a row; what is wrong, if the model is no longer finite."""
-        x, problem, tally = self.strategy.descent.x, self.setup.problem, self.tally
-        loss, gradient = problem.objective(x)
-        norm = float(gradient.square().sum())
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        tally, found = self.tally, measure(self.setup, self.strategy, grid)
+        if not found.finite:
             return f"the training loss is not finite at round {tally.round}"
         row = {
-            "method": self.label, "round": tally.round, "train_loss": loss, "grad_norm_sq": norm,
-            "test_accuracy": problem.accuracy(x), "uplink_bytes": tally.uplink_bytes,
-            "downlink_bytes": tally.downlink_bytes, "participants": participants, "rejected": tally.rejected,
-            "abandoned": tally.abandoned,
+            "method": self.label, "round": tally.round, "train_loss": found.train_loss,
+            "grad_norm_sq": found.grad_norm_sq, "test_accuracy": found.test_accuracy,
+            "uplink_bytes": tally.uplink_bytes, "downlink_bytes": tally.downlink_bytes,
+            "participants": participants, "rejected": tally.rejected,
             "invariant_error": self.strategy.audit(grid) if self.setup.scenario.evaluate.audit else None,
-            "wall_seconds": round(tally.seconds, 6),
+            "wall_seconds": round(tally.seconds, 6), "abandoned": tally.abandoned,
+            "virtual_seconds": tally.virtual_seconds, "evaluated": found.evaluated,
             **{name: tally.traffic.get(name, None if tally.round else 0) for name in TRAFFIC},
         }  # fmt: skip
         self.rows.append(row)

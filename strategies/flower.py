@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from fl_ef21.plan import Plan
 from fl_ef21.repair import Repair
 from fl_ef21.shadow import Seen
 from fl_ef21.threads import computing_with
+from fl_ef21.traffic import Down
 from fl_ef21.types import ClientHalf
 from strategies import SERVERS, flower_questions, flower_quorum, flower_round, images, population
 from strategies.adding import Adder
@@ -59,7 +60,9 @@ class CompressedStrategy(Strategy):
       guard: limits, strikes, and who is in quarantine.
       rows: every client's g_i, where g is a robust aggregate of them instead of their sum.
       account: whether rounds say what they cost in layers.
-      last: what the last round did.
+      last: what the last round did; down: what the one under way sent down, None where nothing is counted.
+      waited: seconds of the last round in which a deployment's server had nothing to do; None in simulations.
+      punctual: those of a round's replies that came in time, where another clock than the wall's says so.
     """
 
     def __init__(
@@ -84,6 +87,9 @@ class CompressedStrategy(Strategy):
         self.rows = None if aggregate is None else Rows(aggregate, zeros)
         self.history: History | None = None
         self.last = Round(0, 0, 0, {}, "", 0, 0)
+        self.down: Down | None = None
+        self.waited: float | None = None
+        self.punctual: Callable[[Sequence[Message]], list[Message]] | None = None
         whole = records.model_bytes(records.pack_model(self.descent.x))
         self.downlink = downlink_of(plan, self.descent.x, self.clients, whole, experiment)
         self._lacking: dict[int, Point | None] = {}  # who lacks something, and what each has
@@ -105,8 +111,13 @@ class CompressedStrategy(Strategy):
         for number in range(after + 1, rounds + 1):
             messages = self.configure_train(number, arrays, ConfigRecord(), grid)
             late, enough = self.late == "apply", flower_quorum.enough(self, number)
-            replies, self._waiting = exchange(grid, messages, timeout, self._waiting, late, enough=enough)
+            waited = list[float]()
+            replies, self._waiting = exchange(
+                grid, messages, timeout, self._waiting, late, enough=enough, waited=waited.append
+            )
+            self.waited = waited[0] if waited else None
             self.nodes.note(replies)
+            replies = self.punctual(replies) if self.punctual is not None else replies
             arrays, _ = self.aggregate_train(number, replies)
             yield self.last
             if self.last.participants == 0 and not self.last.abandoned:
@@ -129,7 +140,7 @@ class CompressedStrategy(Strategy):
         if repairs:
             extra = np.array([repairs[i].nbytes if i in repairs else 0 for i in invited.tolist()])
             self._sent = replace(self._sent, repairs=extra)
-        self._down = self.account.down(self._sent, self.downlink, str(server_round))
+        self.down = self.account.down(self._sent, self.downlink, str(server_round))
         carried = self._carried(arrays)
         return self.nodes.post.messages(Kind.TRAIN, invited, server_round, carried, self._sent.base, repairs)
 
@@ -157,8 +168,9 @@ class CompressedStrategy(Strategy):
     def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> tuple[ArrayRecord, MetricRecord]:
         """Refuse what cannot be used, add the rest into g in client order, step the model."""
         self.last = done = flower_round.aggregate(self, server_round, list(replies))
-        metrics = {"participants": done.participants, "refused": sum(done.refused.values())}
-        return records.pack_model(self.descent.x), MetricRecord(metrics | {"uplink-bytes": done.uplink_bytes})
+        refused, up = sum(done.refused.values()), done.uplink_bytes
+        metrics = MetricRecord({"participants": done.participants, "refused": refused, "uplink-bytes": up})
+        return records.pack_model(self.descent.x), metrics
 
     def open(self, replies: Iterable[Message]) -> Letters:
         """Replies that answer what is open, and what the others tell of their clients."""

@@ -28,7 +28,7 @@ class Account:
     """Counts; where it is not `open`, nothing is counted and nothing is spent on it.
 
     Attributes:
-      asides: wire bytes of enrolment, audits and farewells.
+      asides: wire bytes of enrolment, audits, evaluations by clients and farewells.
       signed: whether every message carries a signature.
     """
 
@@ -83,11 +83,14 @@ class Account:
         least = measured[1] / 8
         return traffic.tally(number, down, heard.clients, payloads, measured[0], least, errors, signed=self.signed)
 
-    def aside(self, group: str, payloads: Sequence[int], asked: int) -> None:
-        """So many questions, and answers with payloads of these lengths, that are no part of a round."""
+    def aside(self, group: str, payloads: Sequence[int], asked: int, model: int | None = None) -> None:
+        """So many questions, and answers with payloads of these lengths, that are no part of a round.
+
+        model: bytes of the model that the questions carry.
+        """
         if not self.open:
             return
-        question = flower_traffic.instruction(None, group, signed=self.signed)
+        question = flower_traffic.instruction(model, group, signed=self.signed)
         answers = flower_traffic.replies(payloads, group, self.signed)
         up, down = asked * question.up + int(answers.up.sum()), asked * question.down + int(answers.down.sum())
         self.asides += flower_traffic.Cost(up, down)

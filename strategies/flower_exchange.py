@@ -97,19 +97,22 @@ def _again(message: Message) -> Message:
 def exchange(
     grid: Grid, messages: Iterable[Message], timeout: float | None = None, waiting: Sequence[str] = (),
     late: bool = False, *, enough: Enough | None = None, quiet: float | None = None,
+    waited: Callable[[float], object] = float,
 ) -> tuple[list[Message], list[str]]:  # fmt: skip
     """The replies that came within `timeout` seconds, and the messages whose replies may still come.
 
     late: whether anybody wants those; then `waiting` are messages of earlier rounds. On a deployment it is over as
-    soon as there is `enough`, or after so many `quiet` seconds in which nothing came.
+    soon as there is `enough`, or after so many `quiet` seconds in which nothing came; `waited` is told the seconds
+    between the last message sent and the last reply taken.
     """
     if not deployed(grid) and (timeout is None or not late):
         return list(grid.send_and_receive(sendable(grid, messages), timeout=timeout)), []
     mail, pauses, replies = Mail(grid, waiting if late else ()), Pauses(), list[Message]()
     mail.send(messages)
-    began = last = time.monotonic()
+    began = last = looked = time.monotonic()
     deadline = inf if timeout is None else began + timeout
     while mail.mine:
+        looked = time.monotonic()
         got = mail.take()
         replies += got
         if not mail.mine or (enough is not None and got and enough(replies)):
@@ -122,4 +125,5 @@ def exchange(
             break
         mail.ask_again()
         pauses.sleep(until=end)
+    waited(looked - began)
     return replies, [*mail.others, *mail.mine] if late else []

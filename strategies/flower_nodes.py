@@ -47,6 +47,7 @@ class Nodes:
         self._greeted = dict[int, float]()  # when each of the others was asked
         self._there: set[int] | None = None  # who is there, where that has to be looked at
         self._mail: Mail | None = None
+        self._unproven = ""  # why the last could not be believed; others are waited for all the same
         self._trouble = ""  # what the first said that could not answer
 
     def authenticate(self, keys: ServerKeys) -> None:
@@ -73,7 +74,7 @@ class Nodes:
                 absent = names(i for i in range(self._clients) if i not in self.of)
                 told = f"{len(self.of)} of {self._clients} clients have enrolled"
                 needed = "" if self.wanted == self._clients else f", {self.wanted} are needed"
-                raise Silence(f"{told}{needed}; {self._trouble or 'time is up'}; not there: {absent}")
+                raise Silence(f"{told}{needed}; {self._trouble or self._unproven or 'time is up'}; not there: {absent}")
             pauses.sleep()
 
     def note(self, replies: Sequence[Message]) -> None:
@@ -136,6 +137,7 @@ class Nodes:
         try:
             client = self.post.who(reply)
         except Refused as why:
+            self._unproven = f"a node did not show who it is: {why}"
             log.warning("node %d does not show who it is: %s", node, why)
             return
         if client >= self._clients:

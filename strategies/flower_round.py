@@ -101,4 +101,4 @@ def _spent(
     if over.any():
         measured[:, over] = strategy.adder.add(letters.heard[np.flatnonzero(over)], 0.0).measured
     heard = letters.heard[np.flatnonzero(punctual)]
-    return strategy.account.round(round, strategy._down, heard, measured[:, punctual], replies, strategy.nodes.of)
+    return strategy.account.round(round, strategy.down, heard, measured[:, punctual], replies, strategy.nodes.of)

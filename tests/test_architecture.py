@@ -37,10 +37,11 @@ def test_only_the_adapters_speak_to_flower() -> None:
     assert not {s for s in speakers if s.startswith(("strategies/", "clients/")) and "flower" not in s}
 
 
-def test_only_two_modules_use_what_flower_does_not_publish() -> None:
-    private = ("flwr.supercore", "flwr.common", "flwr.simulation", "flwr.server.", "flwr.proto")
-    users = {path.name for path in FILES if any(f"from {name}" in path.read_text() for name in private)}
-    assert users == {"flower_internals.py", "flower_traffic.py"}
+def test_only_modules_named_for_it_use_what_flower_does_not_publish() -> None:
+    private = ("supercore", "supernode", "superlink", "common", "simulation", "server.", "proto")
+    users = {path for path in FILES if any(f"from flwr.{name}" in path.read_text() for name in private)}
+    assert {"flower_internals.py", "flower_traffic.py"} <= {path.name for path in users}
+    assert all(path.parent.name == "fl_ef21" and path.name.startswith("flower_") for path in users), users
 
 
 def test_packages_hold_only_what_a_flower_bundle_takes() -> None:

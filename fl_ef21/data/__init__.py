@@ -8,6 +8,7 @@ from typing import Any
 
 from fl_ef21.data.base import Dataset
 from fl_ef21.data.digits import digits
+from fl_ef21.data.files import files
 from fl_ef21.data.huggingface import huggingface
 from fl_ef21.data.libsvm import libsvm
 from fl_ef21.data.mnist import mnist
@@ -18,6 +19,7 @@ Loader = Callable[..., Dataset]
 
 SOURCES: dict[str, Loader] = {
     "digits": digits,
+    "files": files,
     "huggingface": huggingface,
     "libsvm": libsvm,
     "mnist": mnist,

@@ -25,6 +25,7 @@ class Dataset:
       test_features, test_labels: of the same kinds; of length 0 where there is no test set.
       groups: (N,) int64, the natural client of every training sample, ids without gaps from 0; or None.
       group_names: the name of every natural client; empty without groups.
+      test_groups: (T,) int64, increasing, the client that keeps each test sample; None where they are nobody's.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Dataset:
     test_labels: Whole
     groups: Whole | None = None
     group_names: tuple[str, ...] = ()
+    test_groups: Whole | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -70,6 +72,13 @@ class Raw:
         """The samples of these rows."""
         groups = None if self.groups is None else self.groups[index]
         return replace(self, features=self.features[index], labels=self.labels[index], groups=groups)
+
+    def checked(self) -> tuple[Floats, Whole]:
+        """Features (n, *shape) and labels (n,) that are whole numbers. Raises: InputError naming the origin."""
+        features, labels = _features(self), _labels(self)
+        if labels.dtype.kind != "i":
+            raise self.error(f"its labels are text, such as {labels[0]!r}; they must be whole numbers from 0")
+        return features, labels
 
 
 def build(name: str, train: Raw, test: Raw | None = None) -> Dataset:

@@ -57,20 +57,21 @@ def build(
     shards: str | None = None,
     local_steps: int | Sequence[int] = 1,
     local_rate: float | None = None,
+    partial: bool = False,
 ) -> Problem:
     """The problem called `name`, or the module named as "package.module:Class".
 
     parts: each client's training samples, int64 indices into the data set; options: what [model] says
     besides the name; shards: the device to which shards move their part, where it is another (`devices.on`). Of
-    several batch_size or local_steps, each client has its own, dealt in turn.
+    several batch_size or local_steps, each client has its own, dealt in turn. partial: parts may be empty, as those
+    samples lie elsewhere.
 
     Raises: InputError that names the field which cannot work.
     """
     builder = _builder(name)
     sizes = batch_size if isinstance(batch_size, int | str) else tuple(batch_size)
-    setting = Setting(
-        clients, data, parts, sizes, weights, seed, dtype, torch.device(device), torch.device(shards or device)
-    )
+    here, there = torch.device(device), torch.device(shards or device)
+    setting = Setting(clients, data, parts, sizes, weights, seed, dtype, here, there, partial)
     takes = [p.name for p in signature(builder).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
     for key, value in options.items():
         if key not in takes:

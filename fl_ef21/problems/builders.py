@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fl_ef21.errors import InputError
 from fl_ef21.problems.adopt import PER_CLIENT, adopt, settle
+from fl_ef21.problems.holding import over_data
 from fl_ef21.problems.loading import load
 from fl_ef21.problems.losses import CROSS_ENTROPY, Loss, find_loss
 from fl_ef21.problems.networks import CNN, MLP
@@ -22,7 +23,7 @@ from fl_ef21.problems.noise import Gaussian, Noise, ThreePoint
 from fl_ef21.problems.options import Setting, flag, number, numbers, whole, word
 from fl_ef21.problems.quadratic import Quadratic, centres, spectrum
 from fl_ef21.problems.regularizers import L2, Nonconvex, Regularizer
-from fl_ef21.problems.sampled import Sampled, over_data
+from fl_ef21.problems.sampled import Sampled
 from fl_ef21.problems.softmax import Softmax
 
 
@@ -152,6 +153,8 @@ def _network(
     r, how = _l2(regularizer), word("per_client", per_client, PER_CLIENT)
     assert setting.data is not None
     features = torch.tensor(setting.data.features[:2], dtype=setting.dtype)
+    if not len(features):  # they lie elsewhere
+        features = torch.zeros(2, *setting.data.shape, dtype=setting.dtype)
     # The highest label shows at once whether the module has an output for every class.
     labels = torch.full((len(features),), len(setting.data.classes) - 1)
     model = adopt(name, create, loss, setting.seed, features, labels)

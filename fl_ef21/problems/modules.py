@@ -87,6 +87,11 @@ class Module:
         return value.detach(), out
 
     @torch.no_grad()
+    def total(self, x: Tensor, features: Tensor, labels: Tensor) -> Tensor:
+        outputs = functional_call(self.exact, self._named(x), (features,))
+        return self.loss.weighted(outputs, labels, torch.ones_like(labels, dtype=x.dtype))
+
+    @torch.no_grad()
     def predict(self, x: Tensor, features: Tensor) -> Tensor | None:
         outputs = functional_call(self.module, self._named(x), (features,))
         return outputs.argmax(dim=1) if outputs.ndim == 2 and outputs.shape[1] > 1 else None

@@ -29,6 +29,7 @@ class Setting:
       batch_size: of all clients, or several, dealt to them in turn.
       dtype: of training, float32 or float64.
       device: where the problem lies; shards may move theirs to `shards`, by default the same.
+      partial: parts may be empty, as those clients' samples lie elsewhere.
     """
 
     clients: int
@@ -40,6 +41,7 @@ class Setting:
     dtype: torch.dtype
     device: torch.device
     shards: torch.device | None = None
+    partial: bool = False
 
     def __post_init__(self) -> None:
         if self.clients < 1:

@@ -118,6 +118,12 @@ class Quadratic:
     def accuracy(self, x: Tensor) -> None:
         return None
 
+    def sums(self, x: Tensor, clients: Tensor) -> Tensor:
+        """See `Problem`: f_i itself, as of one sample."""
+        rows = torch.tensor([self.held.index(i) for i in clients.tolist()])
+        f = 0.5 * (self.H * (x.to(self.H) - self.b[rows]).square()).sum(dim=1).cpu()
+        return torch.stack([torch.ones_like(f), f, torch.zeros_like(f), torch.zeros_like(f)], dim=1)
+
     def shard(self, clients: range) -> Quadratic:
         rows = [self.held.index(i) for i in clients]
         return replace(self, b=self.b[rows], held=clients)

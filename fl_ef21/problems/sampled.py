@@ -6,14 +6,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from fl_ef21 import pages, randomness
-from fl_ef21.errors import InputError
 from fl_ef21.problems.dealing import dealt, points
-from fl_ef21.problems.options import BatchSize, Setting
+from fl_ef21.problems.options import BatchSize
 from fl_ef21.problems.regularizers import Regularizer
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -53,6 +51,10 @@ class Model(Protocol):
         """sum_k s_k loss_k and its gradient (d,), in float64: x, features (N, *shape) and s (N,) are."""
         ...
 
+    def total(self, x: Tensor, features: Tensor, labels: Tensor) -> Tensor:
+        """sum_k loss_k, a scalar in float64: x and features (N, *shape) are."""
+        ...
+
     def predict(self, x: Tensor, features: Tensor) -> Tensor | None:
         """Labels (N,), None where the model's output names no class."""
         ...
@@ -70,7 +72,9 @@ class Sampled:
       first, sizes: (clients,), where a client's samples begin and how many; size 0 where not held here.
       batch_size: samples drawn with replacement per client and round, "full" takes each once; of several, each
         client has its own, dealt in turn.
-      test: features and labels, empty where there is no test set and in a shard.
+      test: features and labels, empty where there is no test set; in a shard those that its clients keep.
+      tested: (clients,) int64 on the CPU, how many of them each client keeps, one after another; None where they are
+        nobody's.
     """
 
     model: Model
@@ -83,6 +87,7 @@ class Sampled:
     batch_size: BatchSize | tuple[BatchSize, ...]
     seed: int
     test: tuple[Tensor, Tensor]
+    tested: Tensor | None = None
 
     @property
     def dim(self) -> int:
@@ -197,28 +202,69 @@ class Sampled:
         return float(value), gradient.cpu()
 
     def accuracy(self, x: Tensor) -> float | None:
-        features, labels = self.test
+        right = self._right(x, *self.test)
+        return None if right is None else right / len(self.test[1])
+
+    def _right(self, x: Tensor, features: Tensor, labels: Tensor) -> int | None:
+        """How many of these are predicted right; None where there are none, or the model names no classes."""
         x, right = x.to(features), 0
         for i, m in _spans(len(labels), self._samples(_EVALUATION)):
             predicted = self.model.predict(x, features[i : i + m])
             if predicted is None:
                 return None
             right += int((predicted == labels[i : i + m]).sum())
-        return right / len(labels) if len(labels) else None
+        return right if len(labels) else None
+
+    def sums(self, x: Tensor, clients: Tensor) -> Tensor:
+        """See `Problem`. Raises: IndexError where a client is not held by this shard."""
+        out = torch.zeros(len(clients), 4, dtype=torch.float64)
+        y = x.to(self.features.device, torch.float64)
+        r = 0.0 if self.regularizer is None else float(self.regularizer.value(y))
+        ends = None if self.tested is None else self.tested.cumsum(0).tolist()
+        for row, i in enumerate(clients.tolist()):
+            first, size = int(self.first[i]), int(self.sizes[i])
+            if not size:
+                raise IndexError(f"client {i} is not in this shard")
+            out[row, 0], out[row, 1] = size, self._total(y, first, size) + size * r
+            if self.tested is not None and ends is not None and (m := int(self.tested[i])):
+                mine = slice(ends[i] - m, ends[i])
+                right = self._right(x, self.test[0][mine], self.test[1][mine])
+                out[row, 2:] = torch.tensor([0.0, 0.0] if right is None else [float(m), float(right)])
+        return out
+
+    def _total(self, x: Tensor, first: int, size: int) -> float:
+        """The sum of a client's losses."""
+        total = x.new_zeros(())
+        for i, m in _spans(size, self._samples(_EVALUATION)):
+            mine = slice(first + i, first + i + m)
+            total += self.model.total(x, self.features[mine].to(torch.float64), self.labels[mine])
+        return float(total)
 
     def shard(self, clients: range) -> Sampled:
         ids = torch.tensor(clients, dtype=torch.int64, device=self.sizes.device)
         old, m = self.first[ids], self.sizes[ids]
         new = m.cumsum(0) - m
         samples = torch.arange(int(m.sum()), device=m.device) + (old - new).repeat_interleave(m)
+        test, tested = self._kept(clients)
         return replace(
             self,
-            test=(self.test[0][:0].clone(), self.test[1][:0].clone()),  # a view would travel with all it views
+            test=test,
+            tested=tested,
             features=_rows(self.features, samples),
             labels=self.labels[samples],
             first=torch.zeros_like(self.first).index_copy_(0, ids, new),
             sizes=torch.zeros_like(self.sizes).index_copy_(0, ids, m),
         )
+
+    def _kept(self, clients: range) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
+        """The test samples of these clients, and whose they are; copies, as a view would travel with all it views."""
+        features, labels = self.test
+        if self.tested is None:
+            return (features[:0].clone(), labels[:0].clone()), None
+        held = torch.zeros_like(self.tested, dtype=torch.bool)
+        held[torch.tensor(clients, dtype=torch.int64)] = True
+        mine = held.repeat_interleave(self.tested).to(labels.device)
+        return (features[mine], labels[mine]), self.tested * held
 
 
 def _rows(features: Tensor, samples: Tensor) -> Tensor:
@@ -250,35 +296,3 @@ def purpose(name: str, step: int) -> str:
 def _spans(total: int, most: int) -> list[tuple[int, int]]:
     """0 .. total - 1 cut into (begin, length), each at most `most` long."""
     return [(i, min(most, total - i)) for i in range(0, total, most)]
-
-
-def over_data(setting: Setting, model: Model, regularizer: Regularizer | None) -> Sampled:
-    """The clients' samples of `setting` laid one after another, on its device and in its dtype.
-
-    Raises: InputError where the parts and the clients do not match.
-    """
-    assert setting.data is not None and setting.parts is not None
-    data, parts = setting.data, setting.parts
-    smallest = min((len(part) for part in parts), default=0)
-    if len(parts) != setting.clients or smallest == 0:
-        advice = f"but the partition has {len(parts)} parts, the smallest of {smallest} samples"
-        raise InputError("partition.clients", setting.clients, advice)
-    sizes = torch.tensor([len(part) for part in parts], dtype=torch.int64)
-    samples = np.concatenate(parts)
-    share = sizes.to(torch.float64) if setting.weights == "samples" else torch.ones(len(sizes)).double()
-
-    def put(array: np.ndarray, dtype: torch.dtype) -> Tensor:
-        return torch.tensor(array, dtype=dtype, device=setting.device)
-
-    return Sampled(
-        model,
-        regularizer,
-        features=torch.from_numpy(data.features[samples]).to(setting.device, setting.dtype),
-        labels=put(data.labels[samples], torch.int64),
-        first=(sizes.cumsum(0) - sizes).to(setting.device),
-        sizes=sizes.to(setting.device),
-        weights=share / share.sum(),
-        batch_size=setting.batch_size,
-        seed=setting.seed,
-        test=(put(data.test_features, setting.dtype), put(data.test_labels, torch.int64)),
-    )

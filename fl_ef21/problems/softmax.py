@@ -79,6 +79,10 @@ class Softmax:
         dW = (R.T @ A).flatten()
         return value, torch.cat([dW, R.sum(dim=0)]) if self.bias else dW
 
+    def total(self, x: Tensor, features: Tensor, labels: Tensor) -> Tensor:
+        logp = torch.log_softmax(self._outputs(x, features.flatten(1)), dim=1)
+        return -logp.gather(1, labels[:, None]).sum()
+
     def predict(self, x: Tensor, features: Tensor) -> Tensor:
         return self._outputs(x, features.flatten(1)).argmax(dim=1)
 

@@ -1,0 +1,45 @@
+"""f, its gradient's norm and the accuracy at a method's model: by the server where the samples are, else by clients."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from flwr.serverapp import Grid
+
+from scenarios.setup import Setup
+from strategies.flower import CompressedStrategy
+from strategies.flower_evaluation import evaluate
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What an evaluated row begins with.
+
+    Attributes:
+      train_loss: f(x), None where no client could tell.
+      grad_norm_sq: |grad f(x)|^2, None where clients were asked, who do not send it.
+      test_accuracy: None where there are no test samples.
+      evaluated: clients whose samples were measured, None where the server did it, over everybody's.
+    """
+
+    train_loss: float | None
+    grad_norm_sq: float | None
+    test_accuracy: float | None
+    evaluated: int | None
+
+    @property
+    def finite(self) -> bool:
+        """False where the model has diverged."""
+        return all(value is None or math.isfinite(value) for value in (self.train_loss, self.grad_norm_sq))
+
+
+def measure(setup: Setup, strategy: CompressedStrategy, grid: Grid) -> Figures:
+    """As the scenario's [evaluate] says. Test samples that are nobody's are the server's, whoever measures f."""
+    x, problem = strategy.descent.x, setup.problem
+    if not setup.asks_clients:
+        loss, gradient = problem.objective(x)
+        return Figures(loss, float(gradient.square().sum()), problem.accuracy(x), None)
+    told = evaluate(strategy, grid, setup.scenario.train.timeout)
+    accuracy = problem.accuracy(x) if setup.tests_here else told.accuracy
+    return Figures(told.loss, None, accuracy, told.clients)
