@@ -121,7 +121,7 @@ def exchange(
             last = time.monotonic()
             pauses.short()
         end = min(deadline, inf if quiet is None else last + quiet)
-        if time.monotonic() >= end:
+        if looked >= end:  # and not now: a look itself takes minutes where the rest of a reply is slow or never comes
             break
         mail.ask_again()
         pauses.sleep(until=end)

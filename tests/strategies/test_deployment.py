@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import pytest
 from flwr.app import Message
@@ -180,3 +181,24 @@ def test_nobody_waits_for_the_farewell_of_those_who_are_gone(monkeypatch: pytest
     grid.takes = {0: 1e9}  # nobody knows that it is dead
     run.strategy.retire(grid)
     assert grid.clock.now - began < QUIET + 1
+
+
+def test_a_reply_that_never_comes_as_a_whole_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flower waits minutes for the rest of a reply that was offered; meanwhile the deadline passes."""
+    run = everybody()
+    grid = deploy(run, monkeypatch)
+    run.strategy.nodes.enrol(grid)
+    grid.takes = dict.fromkeys(range(1, N), 1.0)
+    pull = grid.pull_messages
+
+    def waits(names: Iterable[str]) -> list[Message]:
+        got = list(pull(names))
+        if half := [one for one in got if one.metadata.src_node_id == 1]:
+            grid.clock.sleep(200.0)
+            got = [one for one in got if one not in half]
+            got += [error_reply(grid.sent[one.metadata.reply_to_message_id].message, 7, "no parts") for one in half]
+        return got
+
+    monkeypatch.setattr(grid, "pull_messages", waits)
+    (done,) = trained(run, grid, 1, timeout=7.0)
+    assert done.participants == N - 1 and done.refused == {"client raised": 1} and "no parts" in done.first
