@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fl_ef21 import files
+from fl_ef21 import files, shelf
 from fl_ef21.blocks import words
 from fl_ef21.copies import Copies, CopiesInFiles, Models
 from fl_ef21.errors import Refused
@@ -75,6 +75,8 @@ class Memory:
 class Files:
     """One atomically replaced file per client and experiment, another with the model if that comes in increments.
 
+    Of experiments that nobody ended only the last ones stay (`shelf`).
+
     durable: whether what a client has staged must outlive a power cut before it is sent.
     """
 
@@ -100,6 +102,8 @@ class Files:
         """Raises: Refused("storage") where the disk is full or fails, Refused("stale") where another task of the client
         has followed a later instruction meanwhile. What was there stays.
         """
+        if not (self.folder / experiment.hex()).exists():
+            shelf.prune(self.folder)
         for row, client in enumerate(rows.clients):
             seen = int(rows.seen[row])
             path = self.path(experiment, client)

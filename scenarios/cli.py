@@ -194,6 +194,25 @@ def node(context: typer.Context, debug: Debug = False) -> None:
 
 
 @app.command()
+def state(
+    folder: Annotated[Path, typer.Argument(metavar="DIR")],
+    prune: Annotated[
+        int | None,
+        typer.Option(help="Remove all but so many experiments, the last used ones stay.", show_default=False, min=0),
+    ] = None,
+    format: AsFormat = Format.text,
+    debug: Debug = False,
+) -> None:
+    """Show what a device keeps for each client and experiment, and how large it is.
+
+    DIR is its state folder.
+    """
+    from scenarios.commands import device
+
+    device.state(folder, prune, format.value, debug)
+
+
+@app.command()
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...")],
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("compare.html"),
