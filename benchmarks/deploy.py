@@ -1,6 +1,6 @@
 """Seconds of a round in which there is nothing to compute, on real nodes: Flower's FedAvg loop and ours.
 
-    python -m benchmarks.deploy [--rounds N] [--json]
+    python -m benchmarks.deploy [--rounds N] [--json] [--only plain|ours]
 
 A SuperLink and three nodes on this machine, with TLS and node keys as `fl-ef21 deploy` makes them, once with Flower's
 own SuperNode and once with `fl-ef21 node`. On the same nodes run, one after another and all from one app,
@@ -18,7 +18,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -70,12 +70,16 @@ def seconds(at: Fleet, loop: str, rounds: int) -> list[float]:
         return found[1:]
 
 
-def measure(rounds: int) -> dict[str, Any]:
+def measure(rounds: int, kinds: Sequence[str]) -> dict[str, Any]:
     """By kind of node and loop: median, fastest and slowest round, and the median over FedAvg's."""
     found: dict[str, Any] = {"rounds": rounds}
-    for kind in KINDS:
+    for kind in kinds:
+        some = dict[str, list[float]]()
         with fleet(plain=kind == "plain") as at:
-            some = {loop: seconds(at, loop, rounds) for loop in LOOPS}
+            for loop in LOOPS:
+                some[loop] = seconds(at, loop, rounds)
+                told = " ".join(f"{one:.2f}" for one in some[loop])
+                print(f"{KINDS[kind]}, {LOOPS[loop]}: {told}", file=sys.stderr, flush=True)
         beside = median(some["fedavg"])
         found[kind] = {
             loop: {"median": median(all), "fastest": min(all), "slowest": max(all), "ratio": median(all) / beside}
@@ -87,15 +91,16 @@ def measure(rounds: int) -> dict[str, Any]:
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no node is left
     rounds = int(sys.argv[sys.argv.index("--rounds") + 1]) if "--rounds" in sys.argv else 10
+    kinds = [sys.argv[sys.argv.index("--only") + 1]] if "--only" in sys.argv else list(KINDS)
     facts = environment.environment()
-    found = measure(rounds)
+    found = measure(rounds, kinds)
     if "--json" in sys.argv:
         print(json.dumps({"environment": facts} | found, indent=2))
         return
     print(environment.line(facts) + f"\n\nseconds a round, median of {rounds} (fastest to slowest), {NODES} nodes, TLS")
-    for kind, name in KINDS.items():
+    for kind in kinds:
         for loop, words in LOOPS.items():
-            print(f"{name:18} {words:20} {tell(found[kind][loop])}")
+            print(f"{KINDS[kind]:18} {words:20} {tell(found[kind][loop])}")
 
 
 def tell(one: dict[str, float]) -> str:
