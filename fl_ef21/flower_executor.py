@@ -1,149 +1,163 @@
 """A ClientApp that stays: answers one message after another in one process. Started by `flower_node`.
 
 Flower starts a process for every message, which imports torch and loads the client's data each time: seconds on a
-laptop, half a minute on a small device. This program asks the SuperNode for tasks as `flower-superexec` does and runs
-each as `flwr-clientapp` does, by the same function, only that the app is kept. It imports nothing of this project, so
-that the app's own copy, the one in its bundle, is what answers.
+laptop, half a minute on a small device. This program claims tasks as `flower-superexec` does and answers each as
+`flwr-clientapp` does, with the functions of the latter, only that the app is kept. It imports nothing of this project,
+so that the app's own copy, the one in its bundle, is what answers.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any
 
-from flwr.app import Context, Message
+import httpx
+from flwr.app import Error, Message
+from flwr.cli.install import install_from_fab
 from flwr.clientapp import ClientApp
-from flwr.proto.runtime_pb2 import AcquireTaskRequest
-from flwr.supercore.app_utils import start_parent_process_monitor
-from flwr.supercore.constant import TaskType
-from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
-from flwr.supercore.retry import make_simple_http_retry_invoker
+from flwr.clientapp.client_app import LoadClientAppError
+from flwr.clientapp.utils import get_load_client_app_fn
+from flwr.common.constant import ErrorCode, SubStatus
+from flwr.proto.runtime_pb2 import AcquireTaskRequest, SendTaskHeartbeatRequest
+from flwr.supercore.constant import TASK_TOKEN_HEADER, TaskType
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
-from flwr.supernode.runtime import run_clientapp as one
+from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
 
-SHORT, LONG = 0.01, 0.25  # seconds between two looks for a task: soon after the last one, and later
-Answer = Callable[[Message, Context], Message]
+SECRET, CLAIMED = "FL_EF21_SECRET", "FL_EF21_CLAIMED"  # not among the arguments, which every user of the machine sees
+ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
+BEAT = 10.0  # seconds between two signs of life while a message is answered; Flower gives up after 60
+
+log = logging.getLogger("flwr")
 
 
-class Over(Exception):
-    """A task has ended."""
+class Token:
+    """Signs requests with the token of the task that is being answered; repeats those that no answer came to."""
+
+    now = ""
+
+    def intercept(self, context: Any, call_next: Callable[[Any], Any]) -> Any:
+        if self.now:
+            context.request.headers[TASK_TOKEN_HEADER] = self.now
+        for pause in (0.05, 0.2, 1.0):  # an idle connection may be closed just when it is used again
+            try:
+                return call_next(context)
+            except httpx.TransportError:
+                time.sleep(pause)
+        return call_next(context)
 
 
 class Executor:
-    """Runs tasks of one SuperNode.
+    """Answers for one SuperNode.
 
-    Attributes:
-      address: of the SuperNode's Runtime API, on this machine.
-      tell: is told the type of every message and the seconds its answer took.
-      bundle: digest of the one whose app is loaded, "" for none.
+    wake: file descriptor on which a byte says that there is work, and the end that the SuperNode is gone.
+    tell: is told the type of every message and the seconds its answer took, once the SuperNode has the reply.
+    lull: seconds after which it looks for work without having been woken.
     """
 
-    def __init__(self, address: str, tell: Callable[[str, float], None]) -> None:
-        self.address, self.tell, self.bundle = address, tell, ""
-        self._app: Answer | None = None
-        self._after: Sequence[Callable[[], None]] = ()
-        parts: Any = one
-        self._install, self._loader = parts.install_from_fab, parts.get_load_client_app_fn
-        for name, ours in {
-            "flwr_exit": self._exit, "register_signal_handlers": self._register,
-            "install_from_fab": self._installed, "get_load_client_app_fn": self._loading,
-        }.items():  # fmt: skip
-            assert hasattr(one, name), f"this version of Flower has no {name} in {one.__name__}"
-            setattr(one, name, ours)
+    def __init__(
+        self, client: RuntimeHttpClient, token: Token, wake: int, tell: Callable[[str, float], None], lull: float
+    ) -> None:
+        self._client, self._token, self._wake, self._tell, self._lull = client, token, wake, tell, lull
+        self._woken = threading.Event()
+        self._bundle = ""  # digest of what was loaded, or could not be
+        self._app: ClientApp | None = None
 
-    def run(self, token: str, bundle: str) -> None:
-        """One task of an app out of this bundle, the one that is loaded or the first. What it raises is its answer.
-
-        Raises: SystemExit where the app could not be loaded: what was imported on the way must not be kept.
-        """
-        try:
-            one.run_clientapp(self.address, token, insecure=True)
-        except Over:
-            if self._app is None:
-                raise SystemExit(1) from None
-            self.bundle = bundle
-
-    def _installed(self, fab: bytes, **options: Any) -> Any:
-        return None if self._app is not None else self._install(fab, **options)
-
-    def _loading(self, **options: Any) -> Callable[[str, str, str], Answer]:
-        def load(*which: str) -> Answer:
-            if self._app is None:
-                self._app = self._timed(self._loader(**options)(*which))
-            return self._app
-
-        return load
-
-    def _timed(self, app: ClientApp) -> Answer:
-        def answer(message: Message, context: Context) -> Message:
-            began = time.perf_counter()
+    def serve(self) -> None:
+        """Until the SuperNode is gone. What the app raises is its answer; what Flower raises ends this process."""
+        for work in (self._watch, self._beat):
+            threading.Thread(target=work, daemon=True).start()
+        if claimed := os.environ.pop(CLAIMED, ""):
+            self._answer(*claimed.split())
+        wanted = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
+        while True:
+            self._woken.clear()
             try:
-                return app(message, context)
-            finally:
-                self.tell(message.metadata.message_type, time.perf_counter() - began)
+                got = self._client.AcquireTask(wanted)
+            except httpx.TransportError:  # its door is not open yet
+                self._woken.wait(0.2)
+                continue
+            if not got.token:
+                self._woken.wait(self._lull)
+            elif not self._bundle or (self._app is not None and self._bundle == got.task.fab_hash):
+                self._answer(got.task.fab_hash, got.token)
+            else:  # another app must not meet the modules of this one
+                os.environ[CLAIMED] = f"{got.task.fab_hash} {got.token}"
+                os.execv(sys.executable, sys.orig_argv)
 
-        return answer
+    def _watch(self) -> None:
+        while os.read(self._wake, 4096):
+            self._woken.set()
+        os._exit(0)  # in the midst of whatever it is: nobody would take the answer
 
-    def _register(self, *_: Any, exit_handlers: Sequence[Callable[[], None]] = (), **__: Any) -> None:
-        self._after = exit_handlers
+    def _beat(self) -> None:
+        while True:
+            time.sleep(BEAT)
+            if self._token.now:
+                try:
+                    self._client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
+                except Exception as error:
+                    log.debug("no sign of life went through: %s", error)
 
-    def _exit(self, *_: Any, **__: Any) -> NoReturn:
-        for handler in self._after:
-            handler()
-        raise Over
+    def _answer(self, bundle: str, token: str) -> None:
+        self._token.now, self._bundle = token, bundle
+        message, context, run, fab = pull_task_input(self._client)
+        began, why = time.perf_counter(), ""
+        try:
+            app = self._loaded(run, fab)
+            began = time.perf_counter()
+            reply = app(message, context)
+        except (Exception, SystemExit) as error:  # an app that calls sys.exit, too
+            log.error("the ClientApp raised", exc_info=error)
+            loading = isinstance(error, LoadClientAppError) or self._app is None
+            code = ErrorCode.LOAD_CLIENT_APP_EXCEPTION if loading else ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+            why = f"{type(error)}:<'{error}'>"
+            reply = Message(Error(code=code, reason=why), reply_to=message)
+        seconds = time.perf_counter() - began
+        push_message(self._client, reply, context)
+        self._tell(message.metadata.message_type, seconds)
+        push_task_output(self._client, None if why else context, SubStatus.FAILED if why else SubStatus.COMPLETED, why)
+        self._token.now = ""
 
-
-def serve(executor: Executor, most: float) -> None:
-    """Take tasks for ever; looks are `most` seconds apart at the most."""
-    client = RuntimeHttpClient.from_server_address(
-        server_address=executor.address, insecure=True, root_certificates=None,
-        interceptors=[RuntimeVersionHttpInterceptor(component_name="SuperExec")],
-        retry_invoker=make_simple_http_retry_invoker(),
-    )  # fmt: skip
-    pause, wanted = SHORT, AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
-    while True:
-        got = client.AcquireTask(wanted)
-        if got.HasField("task") and got.token:
-            bundle = got.task.fab_hash
-            if executor.bundle not in ("", bundle):  # another app must not meet the modules of this one
-                os.execv(sys.executable, [*_words(sys.orig_argv), "--task", bundle, got.token])
-            executor.run(got.token, bundle)
-            pause = SHORT
-        else:
-            time.sleep(pause)
-            pause = min(2 * pause, most)
-
-
-def _words(started: Sequence[str]) -> list[str]:
-    """How this program was started, without the task that it was started for."""
-    words = list(started)
-    return words[: words.index("--task")] if "--task" in words else words
+    def _loaded(self, run: Any, fab: Any) -> ClientApp:
+        if self._app is None:
+            install_from_fab(fab.content, skip_prompt=True)
+            load = get_load_client_app_fn(default_app_ref="", app_path=None, multi_app=True)
+            self._app = load(run.fab_id, run.fab_version, fab.hash_str)
+        return self._app
 
 
 def main() -> None:
-    """`python -P flower_executor.py --runtime ADDRESS --parent PID --tell FILE_DESCRIPTOR`."""
+    """`python -P flower_executor.py --runtime ADDRESS --wake DESCRIPTOR --tell DESCRIPTOR`."""
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--runtime", required=True)
-    words.add_argument("--parent", type=int, required=True)
+    words.add_argument("--wake", type=int, required=True)
     words.add_argument("--tell", type=int, required=True)
-    words.add_argument("--most", type=float, default=LONG)
-    words.add_argument("--task", nargs=2)
+    words.add_argument("--lull", type=float, required=True)
     given = words.parse_args()
-    os.set_inheritable(given.tell, True)  # also by what takes this program's place
-    start_parent_process_monitor(given.parent)
+    for pipe in (given.wake, given.tell):
+        os.set_inheritable(pipe, True)  # by what takes this program's place
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the SuperNode's, which ends this
 
     def tell(kind: str, seconds: float) -> None:
         os.write(given.tell, f"{kind} {seconds:.6f}\n".encode())
 
-    executor = Executor(given.runtime, tell)
-    if given.task is not None:
-        bundle, token = given.task
-        executor.run(token, bundle)
-    serve(executor, given.most)
+    token, secret = Token(), bytes.fromhex(os.environ[SECRET])
+    client = RuntimeHttpClient.from_server_address(
+        server_address=given.runtime, insecure=True, root_certificates=None,
+        interceptors=[
+            RuntimeVersionHttpInterceptor(component_name="flwr-clientapp"),
+            SuperExecAuthHttpInterceptor(master_secret=secret, protected_methods={ACQUIRE}), token,
+        ],
+    )  # fmt: skip
+    Executor(client, token, given.wake, tell, given.lull).serve()
 
 
 if __name__ == "__main__":

@@ -9,8 +9,11 @@ A SuperLink, its keys and certificates, and the app see no difference.
 
 from __future__ import annotations
 
+import ast
+import importlib
 import logging
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -24,6 +27,7 @@ from typing import Any, Protocol
 import httpx
 
 from fl_ef21.errors import InputError
+from fl_ef21.flower_attended import Attended
 
 log = logging.getLogger("fl_ef21")
 EXECUTOR = Path(__file__).with_name("flower_executor.py")
@@ -32,6 +36,7 @@ OURS = ("--isolation", "--host")  # options of flower-supernode that are decided
 ANSWER = 0.05  # seconds between two looks for the app's answer
 LEAST, MOST = 0.02, 60.0
 GONE, KNOCK = 90.0, 2.0  # seconds: a SuperLink takes a device that died for alive up to 60 s; between two tries
+IDLE = 4.0  # seconds after which a child that nobody woke looks for work all the same
 AGAIN = 1.0  # seconds before a child that died is started again, doubled up to a minute while it dies at once
 
 
@@ -55,6 +60,12 @@ def run(options: Sequence[str], seen: Seen | None = None) -> None:
             raise InputError("option", option, "is decided here; leave it out, or start flower-supernode itself")
     told = list(options)
     poll = _seconds(_take(told, "--poll") or str(POLL))
+    if lacks := lacking():
+        if seen is not None:
+            raise InputError("flwr", lacks, "this version has no such name, so that nothing can be seen of its work")
+        log.warning("this version of Flower has no %s: this is flower-supernode as it comes, which is slower", lacks)
+        plain = str(Path(sys.executable).with_name("flower-supernode"))
+        os.execv(plain, [plain, *told])
     port = _take(told, "--port") or str(_free())
     from flwr.supernode.cli.flower_supernode import flower_supernode
 
@@ -65,6 +76,19 @@ def run(options: Sequence[str], seen: Seen | None = None) -> None:
     sys.argv = ["flower-supernode", *told, "--isolation", "process", "--host", "127.0.0.1", "--port", port]
     with Child(f"127.0.0.1:{port}", poll, seen):
         flower_supernode()
+
+
+def lacking() -> str:
+    """What the executor takes out of Flower's inside and the installed version has not, "" if it can start."""
+    lacks = []
+    for line in ast.walk(ast.parse(EXECUTOR.read_text())):
+        if isinstance(line, ast.ImportFrom) and (line.module or "").startswith("flwr"):
+            try:
+                found: object = importlib.import_module(str(line.module))
+            except ImportError:
+                found = None
+            lacks += [f"{line.module}.{name.name}" for name in line.names if not hasattr(found, name.name)]
+    return ", ".join(lacks)
 
 
 def _take(options: list[str], name: str) -> str | None:
@@ -162,48 +186,82 @@ def _size(first: str, headers: httpx.Headers, content: bytes) -> int:
 
 
 class Child:
-    """The process in which the app answers; another one is started whenever it ends."""
+    """The process in which the app answers; another one is started whenever it ends.
+
+    It looks for work when it is started and when it is woken, and ends when its pipe does: with this process.
+    """
 
     def __init__(self, address: str, poll: float, seen: Seen | None) -> None:
-        self._address, self._poll, self._seen = address, poll, seen
-        self._over = threading.Event()
+        self.address, self._poll, self._seen = address, poll, seen
+        self._over, self._lock = threading.Event(), threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._bell: int | None = None
+        self._secret = secrets.token_bytes(32)
         self._keeper = threading.Thread(target=self._keep, name="client-app", daemon=True)
 
     def __enter__(self) -> Child:
+        self._node = Attended(self._secret, self.wake)
         self._keeper.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        if self._process is not None:
-            self._process.terminate()
+        self._hang_up()
         self._keeper.join(5)
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._node.close()
+
+    def wake(self) -> None:
+        """There is work."""
+        with self._lock, suppress(OSError):
+            if self._bell is not None:
+                os.write(self._bell, b"w")
+
+    def _hang_up(self) -> None:
+        with self._lock:
+            if self._bell is not None:
+                os.close(self._bell)
+                self._bell = None
 
     def _keep(self) -> None:
         pause = AGAIN
         while not self._over.is_set():
             began = time.monotonic()
-            self._live()
+            status = self._live()
             if self._over.is_set():
                 return
+            self._node.died()
             pause = AGAIN if time.monotonic() - began > 60 else min(2 * pause, 60.0)
-            log.warning("the process of the ClientApp ended; another one is started in %.0f s", pause)
+            log.warning("the process of the ClientApp ended (%d); another one is started in %.0f s", status, pause)
             self._over.wait(pause)
 
-    def _live(self) -> None:
-        """One life of the child, which says on a pipe what it does."""
-        hears, tells = os.pipe()
-        words = ["--runtime", self._address, "--parent", str(os.getpid()), "--tell", str(tells),
-                 "--most", str(min(0.25, self._poll))]  # fmt: skip
-        self._process = subprocess.Popen([sys.executable, "-P", str(EXECUTOR), *words], pass_fds=[tells])
+    def _live(self) -> int:
+        """One life of the child, which says on a pipe what it does; its exit status."""
+        (hears, tells), (wakes, bell) = os.pipe(), os.pipe()
+        lull = IDLE if self._node.tells else min(0.25, self._poll)
+        words = ["--runtime", self.address, "--wake", str(wakes), "--tell", str(tells), "--lull", str(lull)]
+        secret = os.environ | {"FL_EF21_SECRET": self._secret.hex()}
+        with self._lock:
+            process = subprocess.Popen(
+                [sys.executable, "-P", str(EXECUTOR), *words], pass_fds=[wakes, tells], env=secret
+            )
+            self._process, self._bell = process, bell
+        os.set_blocking(bell, False)
         os.close(tells)
-        with os.fdopen(hears) as lines:
+        os.close(wakes)
+        threading.Thread(target=self._listen, args=(hears,), daemon=True).start()
+        if self._over.is_set():
+            self._hang_up()
+        status = process.wait()
+        self._hang_up()
+        return status
+
+    def _listen(self, pipe: int) -> None:
+        with os.fdopen(pipe) as lines:
             for line in lines:
+                self._node.answered()
                 kind, _, seconds = line.strip().rpartition(" ")
                 if self._seen is not None and seconds:
                     self._seen.task(kind, float(seconds))
-        self._process.wait()
