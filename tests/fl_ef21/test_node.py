@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fl_ef21 import flower_executor, flower_node
+from fl_ef21 import flower_node
 from fl_ef21.errors import InputError
 
 OPTIONS = ["--insecure", "--superlink", "127.0.0.1:1"]
@@ -37,6 +37,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     words: list[list[str]] = []
     module = importlib.import_module("flwr.supernode.cli.flower_supernode")  # the package has a function of that name
     monkeypatch.setattr(module, "flower_supernode", lambda: words.append(list(sys.argv)))
+    monkeypatch.setattr(flower_node, "lacking", str)
     for name in ("quicken", "outlast", "watch"):
         monkeypatch.setattr(flower_node, name, lambda *_: None)
     monkeypatch.setattr(flower_node, "Child", Nobody)
@@ -129,9 +130,3 @@ def test_a_child_that_dies_is_started_again_and_one_that_is_let_go_ends(
     with pytest.raises(ProcessLookupError):
         os.kill(second, 0)
     assert [kind for kind, _ in seen.tasks] == ["pid", "pid"]
-
-
-def test_the_executor_leaves_out_the_task_it_was_started_for() -> None:
-    started = ["python", "-P", "flower_executor.py", "--tell", "4"]
-    assert flower_executor._words([*started, "--task", "bundle", "token"]) == started
-    assert flower_executor._words(started) == started
