@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -119,6 +120,7 @@ def _free() -> int:
 
 def quicken(poll: float) -> None:
     """Shorten the waits of Flower's loop, which are written down there as numbers."""
+    from flwr.supercore.inflatable.inflatable_utils import pull_objects
     from flwr.supernode import start_client_internal as loop
 
     if not hasattr(loop, "time"):
@@ -136,6 +138,8 @@ def quicken(poll: float) -> None:
             return getattr(time, name)
 
     loop.time = Time()
+    if "initial_backoff" in (pull_objects.__kwdefaults__ or {}):  # a look between a message and what is in it
+        loop.pull_objects = partial(pull_objects, initial_backoff=ANSWER)  # type: ignore[attr-defined]
 
 
 def outlast(patience: float = GONE, pause: float = KNOCK) -> None:

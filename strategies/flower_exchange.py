@@ -13,6 +13,7 @@ from math import inf
 from flwr.app import Message
 from flwr.serverapp import Grid
 
+from fl_ef21.flower_inbox import inbox_of
 from fl_ef21.flower_internals import activations, deployed, sendable
 
 SHORT, LONG, GROWTH = 0.02, 1.0, 1.25  # seconds between two looks: the first, the most, and times the one before
@@ -62,12 +63,21 @@ class Mail:
     def take(self) -> list[Message]:
         """What has come by now."""
         names = [*self.mine, *self.others]
-        got = list(self.grid.pull_messages(names)) if names else []
+        got = self._pull(names) if names else []
         answered = {one.metadata.reply_to_message_id for one in got}
         for name in answered & set(self.mine):
             del self.mine[name]
         self.others = [name for name in self.others if name not in answered]
         return got
+
+    def _pull(self, names: list[str]) -> list[Message]:
+        inbox = inbox_of(self.grid)
+        return list(self.grid.pull_messages(names)) if inbox is None else inbox.take(names)
+
+    def forget(self) -> None:
+        """Nobody wants any more what has not come."""
+        if (inbox := inbox_of(self.grid)) is not None:
+            inbox.forget([*self.mine, *self.others])
 
     def ask_again(self) -> None:
         """Repeat what went to nodes that were started again since: who fetched it is dead.
@@ -126,4 +136,7 @@ def exchange(
         mail.ask_again()
         pauses.sleep(until=end)
     waited(looked - began)
-    return replies, [*mail.others, *mail.mine] if late else []
+    if late:
+        return replies, [*mail.others, *mail.mine]
+    mail.forget()
+    return replies, []
