@@ -50,13 +50,17 @@ def test_nan_in_data_is_named(tmp_path: Path) -> None:
         scenarios.run(scenario(data={"source": "libsvm", "path": str(file)}, partition={"clients": 2}))
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_a_folder_that_holds_a_run_is_left_alone(tmp_path: Path) -> None:
     out = tmp_path / "run"
     scenarios.run(scenario(rounds=1), out=out)
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    before = contents(out)
     with pytest.raises(InputError, match=r"out = .*already holds a run"):
         scenarios.run(scenario(rounds=1), out=out)
-    assert before == {path.name: path.read_bytes() for path in out.iterdir()}
+    assert before == contents(out)
 
 
 def test_an_unknown_runtime_names_the_nearest() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,7 +57,8 @@ class ServerApp:
     def __init__(self, out: Path) -> None:
         out.mkdir(exist_ok=True)
         self.out = out
-        self.process = subprocess.Popen(["sleep", "60"])
+        heeds = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); time.sleep(60)"  # in whatever shell
+        self.process = subprocess.Popen([sys.executable, "-I", "-c", heeds])
         there = json.loads((out / "run.json").read_text())["starts"] if (out / "run.json").exists() else []
         (out / "run.json").write_text(json.dumps({"starts": [*there, {"pid": self.process.pid}]}))
 
@@ -171,7 +173,7 @@ def test_ctrl_c_asks_the_server_to_stop(fleet: Fleet, tmp_path: Path, begin: Cal
     one = Following(fleet, tmp_path / "run", heard := Heard())
     server = begin()
     soon(lambda: os.kill(os.getpid(), signal.SIGINT))
-    ended = one.until_the_end("7")  # `sleep` ends at SIGINT without a word
+    ended = one.until_the_end("7")  # it ends at SIGINT without a word
     assert ended is not None and began(server.process.pid) == ""
     assert any("Ctrl-C again" in message for message in heard.messages)
 
