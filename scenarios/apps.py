@@ -31,7 +31,7 @@ def main(grid: Grid, context: Context) -> None:
     """Run the scenario of run-config on this Grid and leave a run folder where `out` says."""
     given = str(context.run_config["out"])
     with noted(Path(given) if given else None):
-        setup = _setup(_scenario(context))
+        setup = _setup(_scenario(context), context.run_id)
         out = Path(given or f"runs/{folder_name(setup.scenario.name)}-{context.run_id}").resolve()
         setup = replace(setup, keys=_server_keys(context, setup.problem.clients))
         result = serve(setup, grid, out, _command(context), Telling(out))
@@ -42,13 +42,13 @@ def main(grid: Grid, context: Context) -> None:
             raise Stopped(f"the run ended as {result.summary['status']}; see {out}")
 
 
-@lru_cache(maxsize=4)
-def _setup(scenario: str) -> Setup:
+@lru_cache(maxsize=2)  # by run: a device's process outlives runs, and between them its file may change
+def _setup(scenario: str, run: int) -> Setup:
     return prepare(resolve(scenario), alone=True, elsewhere=True)
 
 
-@lru_cache(maxsize=4)
-def _own(scenario: str, client: int, path: str) -> Setup:
+@lru_cache(maxsize=2)
+def _own(scenario: str, client: int, path: str, run: int) -> Setup:
     """With this client's samples alone, from a file of its own."""
     return prepare(resolve(scenario), alone=True, own=Own(client, path))
 
@@ -72,7 +72,9 @@ def _load(context: Context) -> Program:
 def _device(context: Context) -> Setup:
     """What this node computes from: the file that node-config's `data-path` names, else what the scenario says."""
     path = context.node_config.get("data-path", "")
-    return _own(_scenario(context), identity(context), str(path)) if path else _setup(_scenario(context))
+    if not path:
+        return _setup(_scenario(context), context.run_id)
+    return _own(_scenario(context), identity(context), str(path), context.run_id)
 
 
 def _server_keys(context: Context, clients: int) -> ServerKeys | None:

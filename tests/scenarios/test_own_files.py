@@ -136,6 +136,19 @@ def test_a_device_holds_its_own_samples_alone_and_computes_what_the_simulation_d
     assert torch.equal(device.sums(x, two), everybody.sums(x, two))
 
 
+def test_a_device_that_stays_up_reads_its_file_again_for_the_next_run(files: list[Path], tmp_path: Path) -> None:
+    mine, samples = tmp_path / "mine.npz", dict(np.load(files[0]))
+    np.savez(mine, **samples)
+    (context,) = devices(some(), [mine], tmp_path).contexts
+    before: Any = apps._device(context).problem
+    np.savez(mine, **samples | {"x": samples["x"] / 2})
+    assert apps._device(context).problem is before  # of one run
+    after: Any = apps._device(replace(context, run_id=2)).problem
+    assert torch.equal(before.features / 2, after.features)
+    apps._device(replace(context, run_id=3))
+    assert apps._device(context).problem is not before  # the data of two runs are kept loaded, not of three
+
+
 def test_a_device_that_is_silent_is_left_out_of_what_is_measured(files: list[Path], tmp_path: Path) -> None:
     grid: Any = devices(some(), files, tmp_path)
     setup = prepare(some(), alone=True, elsewhere=True)
