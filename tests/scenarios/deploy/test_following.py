@@ -169,6 +169,15 @@ def test_a_run_that_flower_ended_before_it_began_is_told(
     assert ended is not None and ended.code == 5 and "no module named torch" in ended.words and not ended.lost
 
 
+@pytest.fixture
+def heeding() -> Iterator[None]:
+    """Ctrl-C does what it does in a terminal, also where a shell in the background has this process ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeding")
 def test_ctrl_c_asks_the_server_to_stop(fleet: Fleet, tmp_path: Path, begin: Callable[[], ServerApp]) -> None:
     one = Following(fleet, tmp_path / "run", heard := Heard())
     server = begin()
