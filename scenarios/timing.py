@@ -70,7 +70,7 @@ class Timing:
     def punctual(self, strategy: CompressedStrategy, replies: Sequence[Message]) -> list[Message]:
         """The replies of the round under way that come in time: before the deadline, and before there are enough."""
         down = strategy.down
-        wanted = strategy._wanted if strategy.quorum.factor > 1 else None
+        wanted = strategy.wanted if strategy.quorum.factor > 1 else None
         if down is None or self._real or (self.deadline is None and wanted is None):
             return list(replies)
         sizes = {message.metadata.src_node_id: _size(message) for message in replies}

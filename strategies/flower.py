@@ -97,7 +97,7 @@ class CompressedStrategy(Strategy):
         self._changed: Any = ((), (), np.empty(0, np.int64), [])  # who left, who joined, whose payloads, the payloads
         self._waiting: list[str] = []  # messages of earlier rounds whose replies may still come
         self._held: dict[int, list[Message]] = {}  # replies that came in time but were not wanted, by client
-        self._wanted = 0  # how many usable replies this round wants
+        self.wanted = 0
         self._order: Array | None = None  # whose are taken first; None where that is who answers first
 
     # Rounds ---------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class CompressedStrategy(Strategy):
         self.nodes.refresh(grid, self.quorum.least or 1)
         if self.late == "discard":
             self.ledger.close()
-        invited, self._wanted = self.invite(server_round), flower_quorum.wanted(self, server_round)
+        invited, self.wanted = self.invite(server_round), flower_quorum.wanted(self, server_round)
         self._order = None if deployed(grid) else flower_quorum.draw(self, server_round)
         repairs = self.repairs(invited)
         self._sent, self._repaired = self.downlink.send(invited), len(repairs)

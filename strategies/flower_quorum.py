@@ -110,11 +110,11 @@ def arrival(strategy: CompressedStrategy, replies: Sequence[Message]) -> list[in
 def surplus(strategy: CompressedStrategy, heard: Heard, on_time: Array, replies: Sequence[Message]) -> Array:
     """(m,) bool: usable replies of this round beyond those that are wanted."""
     over = np.zeros(len(heard), bool)
-    if len(heard) <= strategy._wanted or strategy.quorum.factor == 1:
+    if len(heard) <= strategy.wanted or strategy.quorum.factor == 1:
         return over
     order = arrival(strategy, replies) if strategy._order is None else strategy._order
     usable = np.flatnonzero(on_time & strategy.adder.readable(heard))
     place = np.full(strategy.clients, strategy.clients)
     place[list(order)] = np.arange(len(order))
-    over[usable[np.argsort(place[heard.clients[usable]], kind="stable")[strategy._wanted :]]] = True
+    over[usable[np.argsort(place[heard.clients[usable]], kind="stable")[strategy.wanted :]]] = True
     return over

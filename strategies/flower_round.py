@@ -37,7 +37,7 @@ def aggregate(strategy: CompressedStrategy, round: int, replies: Sequence[Messag
     punctual = letters.rounds == round
     over = flower_quorum.surplus(strategy, letters.heard, punctual, replies)
     heard, on_time = letters.heard[np.flatnonzero(~over)], punctual[~over]
-    scale = 1.0 if strategy.server.remembers else len(strategy.members.ids()) / max(1, strategy._wanted)
+    scale = 1.0 if strategy.server.remembers else len(strategy.members.ids()) / max(1, strategy.wanted)
     with computing_with(1):
         added = strategy.adder.judged(heard, scale, partial(conduct.judge, strategy))
     strategy.downlink.confirm(letters.heard.clients[punctual])
