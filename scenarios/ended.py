@@ -36,18 +36,17 @@ class Failure:
 
 @contextmanager
 def noted(folder: Path | None) -> Iterator[None]:
-    """An error raised inside is noted in the run folder, which is made for it if need be; None notes nothing."""
+    """An error raised inside is noted in the run folder, if it is there: bad input makes none. None notes nothing."""
     if folder is not None:
         (folder / NAME).unlink(missing_ok=True)
     try:
         yield
     except Exception as error:
-        if folder is not None:
+        if folder is not None and folder.is_dir():
             from scenarios.commands.failures import explain
 
             code, words = explain(error)
             with suppress(OSError):  # a full disk must not hide that it is full
-                folder.mkdir(parents=True, exist_ok=True)
                 put(folder / NAME, json.dumps(asdict(Failure(int(code), words, lost(error)))) + "\n")
         raise
 

@@ -6,8 +6,8 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import tomlkit
@@ -50,6 +50,11 @@ def run(
     if not speaks(fleet):
         advice = f"no SuperLink of this fleet answers at port {fleet.port}; fl-ef21 deploy up {folder}"
         raise InputError("DIR", str(folder), advice)
+    with _folder(out):
+        return _run(fleet, resolved, out, retries, listener)
+
+
+def _run(fleet: Fleet, resolved: Scenario, out: Path, retries: int, listener: Listener) -> Result:
     tries, before = 0, -1
     while True:
         for old in (FAILURE, PROGRESS):
@@ -67,6 +72,19 @@ def run(
         following.bury()
         revive(fleet.folder, say=listener.message)
         stop(fleet, number)  # else devices still answer what it had asked
+
+
+@contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """There while this goes on, for the ServerApp to note an early end in; gone again if no run began in it."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if not (out / RUN_FILE).exists():
+            (out / FAILURE).unlink(missing_ok=True)
+            with suppress(OSError):  # something of the user's is in it
+                out.rmdir()
 
 
 def submit(fleet: Fleet, scenario: Scenario, out: Path) -> str:

@@ -259,6 +259,19 @@ def test_what_is_wrong_with_the_run_itself_is_not_tried_again(
     assert caught.value.code == 6 and len(seen) == 1
 
 
+def test_a_run_that_could_not_begin_is_told_why_and_leaves_no_folder(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        with pytest.raises(InputError), noted(tmp_path / "runs" / "one"):
+            raise InputError("data.path", "a.npz", "is not there")
+
+    submitting(monkeypatch, refuse)
+    with pytest.raises(RunEnded, match=r"data\.path = 'a\.npz': is not there") as caught:
+        run(fleet.folder, small(tmp_path), out=tmp_path / "runs" / "one")
+    assert caught.value.code == 3 and not (tmp_path / "runs" / "one").exists()
+
+
 def test_what_cannot_work_is_told_before_anything_is_submitted(
     fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,10 +321,16 @@ def test_durability_stays_as_it_is_asked_for(fleet: Fleet) -> None:
     ],
 )  # fmt: skip
 def test_why_it_ended_is_noted_with_the_exit_code(tmp_path: Path, error: Exception, code: int, lost: bool) -> None:
-    with pytest.raises(type(error)), noted(tmp_path / "run"):
+    with pytest.raises(type(error)), noted(tmp_path):
         raise error
-    found = Failure.of(tmp_path / "run")
+    found = Failure.of(tmp_path)
     assert found is not None and (found.code, found.lost) == (code, lost) and found.words
+
+
+def test_an_error_before_there_is_a_run_folder_makes_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError), noted(tmp_path / "run"):
+        raise InputError("a", 1, "b")
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_error_of_the_network_means_that_the_superlink_was_lost(tmp_path: Path) -> None:
