@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from math import inf
 
 import pytest
 from flwr.app import Message
 
 from fl_ef21.flower_internals import CLIENT_RAISED, error_reply
-from strategies.flower_exchange import LONG, SHORT
+from strategies.flower_exchange import LONG, RESTARTED, SHORT
+from strategies.flower_nodes import OVERDUE
 from strategies.flower_questions import QUIET
 from strategies.rounds import Silence
 from tests.strategies.deployment import deploy, trained
@@ -138,6 +140,16 @@ def test_who_answers_slowly_who_it_is_holds_nobody_up(monkeypatch: pytest.Monkey
     grid.clock.now += 60
     grid.takes = {}
     assert [done.participants for done in trained(run, grid, 1)] == [4]
+
+
+def test_a_node_whose_answer_is_lost_is_asked_again_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = everybody()
+    grid = deploy(run, monkeypatch)
+    grid.takes = {1: inf}
+    grid.at = [(1.0, lambda: grid.takes.clear())]
+    run.strategy.nodes.enrol(grid)
+    assert OVERDUE < grid.clock.now < OVERDUE + RESTARTED + LONG and run.strategy.nodes.of[1] == 2
+    assert len(grid.sent) == N + 1
 
 
 def test_who_has_not_enrolled_in_time_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

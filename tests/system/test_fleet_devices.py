@@ -78,7 +78,7 @@ def test_clones_of_a_device_take_no_part_beside_it(tmp_path: Path) -> None:
     needs_processes()
     with deployed(tmp_path, seconds=600) as fleet:
         proxy = fleet.proxies[VICTIM]
-        proxy.begin([Fault("held", OFFER, (answer(2),))])
+        proxy.begin([Fault("held", OFFER, (answer(2), answer(4)))])
         running = fleet.start(small(5), tmp_path / "run")
         running.until(lambda: proxy.done("held"), "round 2")
         private, public = device_key()
@@ -87,6 +87,8 @@ def test_clones_of_a_device_take_no_part_beside_it(tmp_path: Path) -> None:
         with clone(fleet, tmp_path / "same") as same, clone(fleet, tmp_path / "other", private) as other:
             running.until(lambda: "not let in" in same.read_text(), "the first is refused")
             running.until(lambda: "SuperNode ID" in other.read_text(), "the second is let in")
+            proxy.release(arrives=True)
+            running.until(lambda: "Sent successfully" in other.read_text(), "the second has said who it is")
             proxy.release(arrives=True)
             result = running.result()
         assert "both say they are client 1" in fleet.fleet.log("superlink").read_text()
