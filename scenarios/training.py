@@ -151,7 +151,7 @@ class Training:
 
     def _count(self, done: Round, seconds: float, keep: Keep) -> None:
         self.tally.add(done, seconds)
-        if self.strategy.waited is not None:
+        if self.strategy.waited is not None and done.number > 1:  # the first also loads and compiles
             self.tally.server_seconds = (self.tally.server_seconds or 0.0) + seconds - self.strategy.waited
         if done.traffic is not None:
             self.clients.add(done.traffic)
