@@ -24,7 +24,7 @@ from strategies.rounds import Silence, names
 log = logging.getLogger("fl_ef21")
 PATIENCE = 120.0  # seconds
 AGAIN = 5.0  # seconds until a node that could not answer is asked again who it is
-OVERDUE = 15.0  # seconds until one is asked again whose answer does not come: it may be lost for ever
+OVERDUE = 60.0  # seconds until one is asked again whose answer does not come: it may be lost for ever
 
 
 class Nodes:
