@@ -48,7 +48,6 @@ class Mail:
     def __init__(self, grid: Grid, others: Iterable[str] = ()) -> None:
         self.grid, self.mine, self.others = grid, dict[str, Message](), list(others)
         self._since = dict[int, str]()  # of each node, as it was when it was written to
-        self._sent = dict[str, float]()  # when each of mine went out
         self._looked = time.monotonic()
 
     def send(self, messages: Iterable[Message]) -> None:
@@ -58,10 +57,8 @@ class Mail:
             return
         if deployed(self.grid):
             self._since = activations(self.grid)
-        names, now = self.grid.push_messages(sendable(self.grid, sent)), time.monotonic()
-        taken = {name: message for name, message in zip(names, sent, strict=False) if name}
-        self.mine |= taken
-        self._sent |= dict.fromkeys(taken, now)
+        names = self.grid.push_messages(sendable(self.grid, sent))
+        self.mine |= {name: message for name, message in zip(names, sent, strict=False) if name}
 
     def take(self) -> list[Message]:
         """What has come by now."""
@@ -82,20 +79,21 @@ class Mail:
         if (inbox := inbox_of(self.grid)) is not None:
             inbox.forget([*self.mine, *self.others])
 
-    def ask_again(self, overdue: float = inf) -> None:
+    def ask_again(self, stuck: float = inf) -> None:
         """Repeat what went to nodes that were started again since: who fetched it is dead.
 
-        A client that has followed the instruction already gives the same answer again. overdue: seconds after which
-        what nobody answered is repeated in any case.
+        A client that has followed the instruction already gives the same answer again. stuck: seconds after which
+        that is repeated, too, whose reply was announced and does not come.
         """
         if not deployed(self.grid) or time.monotonic() - self._looked < RESTARTED:
             return
         now, self._looked = activations(self.grid), time.monotonic()
+        inbox = inbox_of(self.grid)
+        torn = set() if inbox is None else inbox.stuck(stuck)
         lost = {
             name: message
             for name, message in self.mine.items()
-            if now.get(node := message.metadata.dst_node_id, "") > self._since.get(node, "~")
-            or self._looked - self._sent[name] > overdue
+            if name in torn or now.get(node := message.metadata.dst_node_id, "") > self._since.get(node, "~")
         }
         self.others += lost
         for name in lost:

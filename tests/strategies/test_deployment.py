@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from math import inf
+from types import SimpleNamespace
 
 import pytest
 from flwr.app import Message
 
 from fl_ef21.flower_internals import CLIENT_RAISED, error_reply
+from strategies import flower_exchange
 from strategies.flower_exchange import LONG, RESTARTED, SHORT
-from strategies.flower_nodes import OVERDUE
+from strategies.flower_nodes import STUCK
 from strategies.flower_questions import QUIET
 from strategies.rounds import Silence
 from tests.strategies.deployment import deploy, trained
@@ -142,13 +144,17 @@ def test_who_answers_slowly_who_it_is_holds_nobody_up(monkeypatch: pytest.Monkey
     assert [done.participants for done in trained(run, grid, 1)] == [4]
 
 
-def test_a_node_whose_answer_is_lost_is_asked_again_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_whose_answer_is_announced_and_does_not_come_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     run = everybody()
     grid = deploy(run, monkeypatch)
     grid.takes = {1: inf}
     grid.at = [(1.0, lambda: grid.takes.clear())]
+    torn = SimpleNamespace(
+        take=grid.pull_messages, stuck=lambda seconds: ["message-1"] if grid.clock.now > seconds else []
+    )
+    monkeypatch.setattr(flower_exchange, "inbox_of", lambda grid: torn)
     run.strategy.nodes.enrol(grid)
-    assert OVERDUE < grid.clock.now < OVERDUE + RESTARTED + LONG and run.strategy.nodes.of[1] == 2
+    assert STUCK < grid.clock.now < STUCK + RESTARTED + LONG and run.strategy.nodes.of[1] == 2
     assert len(grid.sent) == N + 1
 
 
