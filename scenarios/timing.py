@@ -12,8 +12,9 @@ from torch import Tensor
 
 from fl_ef21 import flower_traffic
 from fl_ef21.blocks import Array
-from fl_ef21.clock import Clock, Fleet, Looks, Work
+from fl_ef21.clock import Clock, Work
 from fl_ef21.devices import profile
+from fl_ef21.devices.fleet import Fleet, Looks
 from fl_ef21.errors import InputError, Refused
 from fl_ef21.traffic import Traffic
 from scenarios.schema import Scenario
