@@ -121,13 +121,18 @@ class Markov:
         return self.on_seconds / (self.on_seconds + self.off_seconds)
 
     def next_on(self, seed: int, clients: Array, times: Array) -> Array:
+        self._begin(seed, np.array([client for client in clients.tolist() if (seed, client) not in self._of], np.int64))
         asked = zip(clients.tolist(), times.tolist(), strict=True)
-        return np.array([self._stretches(seed, client).next_on(time) for client, time in asked])
+        return np.array([self._of[seed, client].next_on(time) for client, time in asked])
 
-    def _stretches(self, seed: int, client: int) -> Stretches:
-        if (seed, client) not in self._of:
-            self._of[seed, client] = Stretches(seed, client, self.on_seconds, self.off_seconds)
-        return self._of[seed, client]
+    def _begin(self, seed: int, clients: Array) -> None:
+        """Draw the first stretches of clients (m,) in one go."""
+        first = _uniform(seed, "availability.first", clients)
+        drawn = randomness.uniform(randomness.keys(seed, "availability", torch.from_numpy(clients), 0), _TOGETHER)
+        for client, begin, uniform in zip(clients.tolist(), first.tolist(), drawn.numpy(), strict=True):
+            stretches = Stretches(seed, client, self.on_seconds, self.off_seconds, begin)
+            stretches.add(uniform)
+            self._of[seed, client] = stretches
 
     def table(self) -> dict[str, Any]:
         return {"process": "markov", "on_seconds": self.on_seconds, "off_seconds": self.off_seconds}
@@ -200,10 +205,11 @@ def _uniform(seed: int, purpose: str, clients: Array) -> Array:
 class Stretches:
     """Of one client. What was drawn is kept, so that a later question costs a search."""
 
-    def __init__(self, seed: int, client: int, on: float, off: float) -> None:
-        """on, off: mean seconds, > 0."""
+    def __init__(self, seed: int, client: int, on: float, off: float, first: float | None = None) -> None:
+        """on, off: mean seconds, > 0. first: in [0, 1), what it draws for its begin, where that is known."""
         self._seed, self._client, self._means, self._drawn = seed, client, (on, off), 0
-        first = float(randomness.uniform(randomness.key(seed, "availability.first", client), 1)[0, 0])
+        if first is None:
+            first = float(randomness.uniform(randomness.key(seed, "availability.first", client), 1)[0, 0])
         self._begins_off = first * (on + off) >= on
         self._ends = np.zeros(1)  # of each stretch, after a first one of length 0
 
@@ -219,9 +225,12 @@ class Stretches:
 
     def _draw(self) -> None:
         key = randomness.key(self._seed, "availability", self._client, self._drawn)
-        uniform = randomness.uniform(key, _TOGETHER)[0].numpy()
-        numbers = range(len(self._ends), len(self._ends) + _TOGETHER)
-        means: Array = np.array([self._means[self._off(number)] for number in numbers])
+        self.add(randomness.uniform(key, _TOGETHER)[0].numpy())
+
+    def add(self, uniform: Array) -> None:
+        """Further stretches from what was drawn for them, (k,) in [0, 1)."""
+        off = np.arange(len(self._ends), len(self._ends) + len(uniform)) % 2 == (1 if self._begins_off else 0)
+        means = np.where(off, self._means[1], self._means[0])
         lengths = np.maximum(-np.log1p(-uniform) * means, 1e-9)
         self._ends = np.append(self._ends, self._ends[-1] + np.cumsum(lengths))
         self._drawn += 1
