@@ -70,7 +70,7 @@ def uniform(key: Tensor, count: int) -> Tensor:
 
 
 def uniform_at(key: Tensor, places: Tensor) -> Tensor:
-    """(n, m) float64 in [0, 1): of each key's stream those at (n, m) int64 places; place 0 is the first of `uniform`."""
+    """(n, m) float64 in [0, 1): of each key's stream those at (n, m) int64 places; 0 is the first of `uniform`."""
     return _shift(_mix(key[:, None] + (places + 1) * _GAMMA), 11).to(torch.float64) * 2.0**-53
 
 
