@@ -46,7 +46,7 @@ def described(profile: Profile, fleet: Fleet) -> dict[str, Any]:
     import numpy as np
 
     kinds = np.array(fleet.kinds)
-    names = dict.fromkeys(fleet.kinds)
+    names = dict.fromkeys([*(one.kind for one in profile.devices), *(one.name for one in profile.classes)])
     classes = [_class(fleet, name, np.flatnonzero(kinds == name)) for name in names]
     everybody = _class(fleet, "all", np.arange(len(kinds)))
     p10, _, p90 = everybody["step"]
@@ -90,11 +90,7 @@ def text(told: dict[str, Any]) -> str:
     for source in told["sources"]:
         found += textwrap.wrap(source, WIDTH, initial_indent="  - ", subsequent_indent="    ")
     if told["synthetic"]:
-        found += [
-            "",
-            "synthetic",
-            *textwrap.wrap(told["synthetic"], WIDTH, initial_indent="  ", subsequent_indent="  "),
-        ]
+        found += ["", "synthetic", *(f"  {line}" for line in textwrap.wrap(told["synthetic"], WIDTH - 2))]
     return "\n".join(found)
 
 
@@ -107,12 +103,17 @@ def _row(one: dict[str, Any], unit: str) -> tuple[str, ...]:
         return "endless" if value is None else f"{units.size(value)}/s"
 
     def step(value: float | None) -> str:
-        return units.short(value, 3) + (" s" if unit == "seconds" else "")
+        return units.short(value, 3 if (value or 0) < 999.5 else 4) + (" s" if unit == "seconds" else "")
 
     watts = "–" if all(value is None for value in one["watts"]) else ", ".join(units.short(w, 3) for w in one["watts"])
     return (
         one["name"], units.count(one["clients"]), three(one["step"], step), three(one["up_bytes_per_second"], rate),
         three(one["down_bytes_per_second"], rate),
-        three(one["latency_seconds"], lambda value: f"{units.short(1e3 * (value or 0.0), 3)} ms"),
+        three(one["latency_seconds"], _latency),
         f"{math.floor(1000 * one['there'] + 0.5) / 10:g} %", watts,
     )  # fmt: skip
+
+
+def _latency(value: float | None) -> str:
+    number = value or 0.0
+    return f"{units.short(1e3 * number, 3)} ms" if number < 0.9995 else f"{units.short(number, 3)} s"
