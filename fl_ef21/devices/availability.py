@@ -151,8 +151,9 @@ class Windows:
 
     def next_on(self, seed: int, clients: Array, times: Array) -> Array:
         period = self.on_seconds + self.off_seconds
-        into = np.mod(times + period * _uniform(seed, "availability.window", clients), period)
-        return times + np.where(into < self.on_seconds, 0.0, period - into)
+        shift = period * _uniform(seed, "availability.window", clients)
+        begun = np.floor((times + shift) / period) * period - shift
+        return np.where(times < begun + self.on_seconds, times, begun + period)
 
     def table(self) -> dict[str, Any]:
         return {"process": "windows", "on_seconds": self.on_seconds, "off_seconds": self.off_seconds}

@@ -58,12 +58,13 @@ def find(word: str | Path) -> Profile:
     tables.known(table, ("version", "device", "class", "sources", *TEXTS), str(path))
     if "device" not in table and "class" not in table:
         raise InputError(f"{path} class", None, "must be one or more tables, each headed [[class]] or [[device]]")
+    texts = {key: tables.text(table[key], f"{path} {key}") for key in TEXTS if key in table}
     return Profile(
         path.stem,
-        tuple(profile.listed(table["device"], str(path))) if "device" in table else (),
-        tuple(classes.listed(table["class"], path)) if "class" in table else (),
-        *(tables.text(table[key], f"{path} {key}") if key in table else "" for key in TEXTS),
-        _sources(table, path),
+        devices=tuple(profile.listed(table["device"], str(path))) if "device" in table else (),
+        classes=tuple(classes.listed(table["class"], path)) if "class" in table else (),
+        sources=_sources(table, path),
+        **texts,
     )
 
 

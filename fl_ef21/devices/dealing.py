@@ -22,7 +22,7 @@ from fl_ef21.devices.traces import Course
 def counts(shares: Sequence[float], clients: int) -> Array:
     """(classes,) int64 that sum to the clients; of equal remainders the first class has it."""
     exact = clients * np.array(shares, dtype=np.float64) / np.sum(shares)
-    found = np.floor(exact + 1e-9).astype(np.int64)
+    found: Array = np.floor(exact + 1e-9).astype(np.int64)
     most = np.argsort(-(exact - found), kind="stable")[: clients - int(found.sum())]
     found[most] += 1
     return found

@@ -78,21 +78,23 @@ class Intervals:
 
     def next_on(self, devices: Array, times: Array) -> Array:
         """(m,) times, put off until the devices (m,) are there."""
-        into = np.mod(times, self.period)
+        laps = np.floor(times / self.period) * self.period
+        into = times - laps
         owner = np.repeat(np.arange(self.devices), np.diff(self.first))
         order = owner * self.period + self.ends  # increasing
         at = np.searchsorted(order, devices * self.period + into, side="right")
         at = np.maximum(at, self.first[devices])
         over = at >= self.first[devices + 1]  # until the next period
         start = self.starts[np.where(over, self.first[devices], at)] + np.where(over, self.period, 0.0)
-        return times + np.maximum(start - into, 0.0)
+        found: Array = np.maximum(times, laps + start)
+        return found
 
 
 def _rows(path: Path, needed: Sequence[str], where: str) -> list[Mapping[str, str]]:
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+            rows: list[Mapping[str, str]] = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, EOFError, csv.Error) as error:
         told = getattr(error, "strerror", None) or error
         raise InputError(where, str(path), f"cannot be read: {told}") from error

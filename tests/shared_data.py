@@ -1,0 +1,16 @@
+"""Public tables beside the repository, which only some machines have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SYSTEM = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "system"
+
+
+def system(name: str) -> Path:
+    """A table of devices; the test is skipped where it is not there."""
+    if not (path := SYSTEM / name).is_file():
+        pytest.skip(f"needs {name} in ../shared/data/system")
+    return path
