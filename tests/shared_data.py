@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,9 @@ def system(name: str) -> Path:
     if not (path := SYSTEM / name).is_file():
         pytest.skip(f"needs {name} in ../shared/data/system")
     return path
+
+
+def rows(name: str) -> list[dict[str, str]]:
+    """The rows of a CSV table; the test is skipped where it is not there."""
+    with system(name).open(newline="") as file:
+        return list(csv.DictReader(file))

@@ -151,12 +151,10 @@ def test_show_tells_classes_quantiles_power_and_sources() -> None:
 
 def test_show_takes_a_file_of_devices_too(tmp_path: Path) -> None:
     save(tmp_path / "own.toml", [Device("a", 1.0, float("inf"), 1e4), Device("b", 3.0, 1e4, 1e4, "board")])
-    told = call("devices", "show", str(tmp_path / "own.toml")).stdout
+    show = ("devices", "show", str(tmp_path / "own.toml"))
+    told = call(*show).stdout
     assert "endless" in told and "board" in told and "a step in seconds" in told
-    assert (
-        json.loads(call("devices", "show", str(tmp_path / "own.toml"), "--format", "json").stdout)["all"]["clients"]
-        == 2
-    )
+    assert json.loads(call(*show, "--format", "json").stdout)["all"]["clients"] == 2
 
 
 def test_show_answers_a_typo_with_the_nearest_name() -> None:

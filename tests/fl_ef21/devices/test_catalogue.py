@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from fl_ef21.devices.classes import Power
 from fl_ef21.devices.fleet import Fleet
 from fl_ef21.devices.profile import Device
 from fl_ef21.errors import InputError
-from tests.shared_data import system
+from tests.shared_data import rows
 
 CLASS = """version = 2
 [[class]]
@@ -79,14 +78,14 @@ def test_a_file_of_devices_alone_is_what_it_was(tmp_path: Path) -> None:
         (CLASS.replace("p90_p10 = 39", "p90p10 = 39"), "did you mean 'p90_p10'?"),
         (
             CLASS.replace("message_sigma = 0.25", "message_sigma = -1"),
-            "up_bytes_per_second.message_sigma = -1: must be",
+            "message_sigma = -1: must be a number of at",
         ),
         (CLASS.replace("markov:300/100", "markof:300/100"), "class[0].availability = 'markof:300/100': "),
         (CLASS.replace("link_correlation = 0.5", "link_correlation = 2"), "link_correlation = 2: must lie in [-1, 1]"),
         (CLASS.replace("compute_watts", "compute_watt"), "class[0].power.compute_watt = 3: there is no such key"),
         (
             CLASS.replace("compute_watts = 3", "compute_watts = -3"),
-            "compute_watts = -3: must be a number of at least 0",
+            "compute_watts = -3: must be a number of at",
         ),
         (CLASS.replace("latency_seconds", "latenzy_seconds"), "did you mean 'latency_seconds'?"),
         (CLASS + CLASS.replace("version = 2\n", ""), "class = 'phone': is the name of two classes"),
@@ -130,8 +129,7 @@ def test_each_says_what_it_rests_on_and_what_is_synthetic(name: str) -> None:
 
 
 def test_phones_of_2020_spread_as_their_scores_do() -> None:
-    rows = csv.DictReader(system("ai_benchmark_2020.csv").open())
-    scores = np.array([float(row["ai_score"]) for row in rows])
+    scores = np.array([float(row["ai_score"]) for row in rows("ai_benchmark_2020.csv")])
     fleet = Fleet.deal(find("phones-2020"), len(EVERYBODY), step_seconds=1.0)
     p10, p50, p90 = quantiles(fleet.step(EVERYBODY))
     assert p90 / p10 == pytest.approx(39, rel=0.08)
@@ -139,9 +137,9 @@ def test_phones_of_2020_spread_as_their_scores_do() -> None:
 
 
 def test_two_phones_with_a_score_and_a_measured_step_agree_with_it() -> None:
-    measured = {row["device_class"]: float(row["mean_ms"]) for row in csv.DictReader(system("flash_batch_time.csv").open())
-                if row["task"] == "femnist"}  # fmt: skip
-    scores = {row["model"]: float(row["ai_score"]) for row in csv.DictReader(system("ai_benchmark_2020.csv").open())}
+    taken = [row for row in rows("flash_batch_time.csv") if row["task"] == "femnist"]
+    measured = {row["device_class"]: float(row["mean_ms"]) for row in taken}
+    scores = {row["model"]: float(row["ai_score"]) for row in rows("ai_benchmark_2020.csv")}
     core = 26.3  # ms
     for phone, kind in (("Xiaomi Redmi Note 8", "middle"), ("Samsung Galaxy Note10", "fast")):
         assert measured[kind] / core == pytest.approx(177_000 / scores[phone], rel=0.05)
