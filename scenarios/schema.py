@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, FiniteFloat, field_validator, model_validator
 
+from fl_ef21.devices import words
 from scenarios.labels import labelled
 from scenarios.schema_method import Method, default_values
 from scenarios.schema_rounds import refuse_what_cannot_be
@@ -151,6 +152,8 @@ class Devices(Section):
     """The devices that clients are, for virtual time. Without the section there is none."""
 
     profile: Text
+    availability: Annotated[Text, AfterValidator(words.word)] | None = None
+    step_seconds: Positive | None = None
     work: Positive = 1.0
     server_seconds: NotNegative = 0.0
 
