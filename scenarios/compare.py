@@ -63,9 +63,10 @@ def compare(folders: list[Path], out: Path) -> Path:
 def table(folders: list[Path]) -> DataFrame:
     """Final figures of all methods, one row each, and bytes_to_grad_norm_sq and bytes_to_train_loss: the
     uplink at which each first was as low as the weakest ever was (NaN where it never was); and
-    bytes_to_uncompressed: to within 5 % of the final gradient norm of the uncompressed method.
+    bytes_to_uncompressed: to within 5 % of the final gradient norm of the uncompressed method; and bytes_to_accuracy and
+    seconds_to_accuracy (virtual): to the whole per cents of test accuracy that every method reached.
 
-    `attrs["targets"]` holds those two values. Raises: InputError where a folder is no run folder.
+    `attrs["targets"]` holds the first two values, `attrs["accuracy"]` the last. Raises: InputError where a folder is no run folder.
     """
     from pandas import concat
 
@@ -80,9 +81,11 @@ def table(folders: list[Path]) -> DataFrame:
     for key, target in targets.items():
         paid = [bytes_to(entry.rounds, key, target) for entry in entries]
         whole[f"bytes_to_{key}"] = [float("nan") if v is None else float(v) for v in paid]
-    whole["bytes_to_uncompressed"] = goals.to_table(entries)
+    for name, column in goals.to_table(entries).items():
+        whole[name] = column
     whole = whole.infer_objects()
     whole.attrs["targets"] = targets
+    whole.attrs["accuracy"] = next(iter(goals.accuracies(entries)), None)
     return whole
 
 

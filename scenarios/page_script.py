@@ -14,12 +14,21 @@ const axes = {
   round: {title: "rounds", format: "", log: false},
   uplink_bytes: {title: "uplink bytes, all clients", format: "~s", suffix: "B", log: true},
   uplink_wire_bytes: {title: "uplink bytes on the wire, all clients", format: "~s", suffix: "B", log: true},
-  wall_seconds: {title: "wall time", format: "", suffix: " s", log: false},
-  virtual_seconds: {title: "virtual time", format: "", suffix: " s", log: false},
+  virtual_seconds: {title: "virtual time", format: "", log: false},
+  wall_seconds: {title: "wall time", format: "", log: false},
 };
+for (const key of Object.keys(axes)) axes[key].key = key;
 let x = "round";
 let logX = false;
 
+// Which radio button of a group is pressed.
+const picked = (name, otherwise) => {
+  const input = document.querySelector(`input[name="${name}"]:checked`);
+  return input && input.value ? input.value : otherwise;
+};
+// Seconds of the unit in which a span of time reads best, and its sign.
+const span = (most) => most > 3 * 86400 ? [86400, " d"] : most > 3 * 3600 ? [3600, " h"] : most > 600 ? [60, " min"]
+  : [1, " s"];
 const chosen = () => data.methods.filter((m, i) => !hidden.has(i));
 const colour = (m) => (m.style.colour === "ink" ? css("--ink") : m.style.colour);
 const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");

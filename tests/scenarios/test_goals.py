@@ -42,7 +42,7 @@ def test_the_goal_is_the_best_uncompressed_methods_last_norm_within_five_per_cen
     aim = found(tmp_path)
     assert (aim.of.label, aim.norm) == ("fast", pytest.approx(WITHIN * math.sqrt(0.1)))
     assert aim.paid == 20 * DENSE  # the median of 9, 1 and 1
-    assert [aim.bytes(entry) for entry in entries(tmp_path)] == [None, 20 * DENSE, 20 * DENSE, 20 * DENSE / 50]
+    assert [aim.cost(entry) for entry in entries(tmp_path)] == [None, 20 * DENSE, 20 * DENSE, 20 * DENSE / 50]
 
 
 def test_without_an_uncompressed_method_there_is_no_goal_but_curves(tmp_path: Path) -> None:
@@ -56,14 +56,16 @@ def test_the_page_says_what_every_method_paid(tmp_path: Path) -> None:
     page = report(make(tmp_path))
     assert "sgdm's last, uncompressed, within 5 %" in page.text
     assert "not reached" in page.text and "30 300 kB 40×" in page.text
-    levels, paid = page.data["methods"][1]["targets"]["train_loss"]
-    assert levels == [2.0, 1.5, 1.0, 0.75] and paid == [0, 100_000, 200_000, 300_000]
+    found = page.data["methods"][1]["targets"]["train_loss"]
+    assert found["levels"] == [2.0, 1.5, 1.0, 0.75] and found["uplink_bytes"] == [0, 100_000, 200_000, 300_000]
+    assert found["wall_seconds"] == [0, 0.5, 1, 1.5] and found["virtual_seconds"] == [None] * 4
 
 
 def test_long_frontiers_are_thinned_but_keep_both_ends(tmp_path: Path) -> None:
     make(tmp_path, [(rows("a", [1 / (1 + i) for i in range(3000)]), {})])
-    levels, paid = curves(entries(tmp_path)[0], 100)["train_loss"]
-    assert len(levels) == len(paid) == 100 and (levels[0], paid[-1]) == (1.0, 29_990 * DENSE)
+    found = curves(entries(tmp_path)[0], 100)["train_loss"]
+    assert {len(column) for column in found.values()} == {100}
+    assert (found["levels"][0], found["uplink_bytes"][-1]) == (1.0, 29_990 * DENSE)
 
 
 def with_shadows(folder: Path) -> Path:
