@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fl_ef21.errors import InputError
-from scenarios import goals, report, sections, units
+from scenarios import devices_section, goals, pareto, report, sections, units
 from scenarios.figures import Labels, style
 from scenarios.page import document, save
 from scenarios.results import Result
@@ -42,8 +42,10 @@ def compare(folders: list[Path], out: Path) -> Path:
     parts = [
         report.curve_section(entries),
         report.section("final", "Final figures", sections.final_table(entries)),
-        report.section("goals", "Bytes to target", goals.section_body(entries)),
+        report.section("goals", "What a target cost", goals.section_body(entries)),
         report.section("targets", "What the same result cost", _target_table(entries)),
+        report.optional("front", "Trade-offs", pareto.section_body(entries)),
+        report.optional("devices", "Devices", devices_section.section_body(entries, ())),
     ]
     if spreads:
         drawn = "".join(

@@ -77,7 +77,7 @@ def section_body(entries: Sequence[Entry]) -> str:
     figure = (
         '<figure><figcaption><h3>Pareto front</h3><p>the dotted line bounds what the methods shown can have</p></figcaption>'
         '<div class="plot" role="img" aria-label="What methods reached against what they paid; the table below has the '
-        'numbers" data-pareto="yes"></div></figure>'
+        f'numbers" data-pareto="yes" data-x="{next(iter(xs))}" data-reached="{next(iter(ys))}"></div></figure>'
     )
     return words + controls + figure + _table(sound, points, xs, ys)
 

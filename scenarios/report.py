@@ -8,7 +8,7 @@ from html import escape as e
 from pathlib import Path
 from typing import Any
 
-from scenarios import chaos_text, goals, sections, shadows, units
+from scenarios import chaos_text, devices_section, goals, pareto, sections, shadows, units
 from scenarios.figures import Labels, X, curves, labels
 from scenarios.headline import cards, lede
 from scenarios.page import document, save
@@ -32,17 +32,20 @@ def write(folder: Path) -> Path:
         f"{chips(result)}{sections.notices(warnings(result))}{cards(entries)}"
     )
     spread = [found] if (found := distribution(result)) else []
-    others = shadows.section_body(result, entries)
+    drawn = devices_section.timelines(result, entries)
     body = (
         curve_section(entries)
-        + section("targets", "Bytes to target", goals.section_body(entries))
+        + section("targets", "What a target cost", goals.section_body(entries))
+        + optional("front", "Trade-offs", pareto.section_body(entries))
         + section("final", "Final figures", sections.final_table(entries))
-        + (section("shadows", "What others would have sent", others) if others else "")
-        + (section("bytes", "Bytes", traffic) if (traffic := traffic_table(entries)) else "")
-        + (section("holders", "Who holds what", "".join(map(partition_figure, spread, range(1)))) if spread else "")
+        + optional("devices", "Devices", devices_section.section_body(entries, drawn))
+        + optional("shadows", "What others would have sent", shadows.section_body(result, entries))
+        + optional("bytes", "Bytes", traffic_table(entries))
+        + optional("holders", "Who holds what", "".join(map(partition_figure, spread, range(1))))
         + section("origin", "Where it comes from", origin(result))
     )
-    data = page_data([result], entries, spread) | {"shadows": shadows.points(result, entries)}
+    data = page_data([result], entries, spread)
+    data |= {"shadows": shadows.points(result, entries), "timelines": drawn}
     page = document(f"{name} · report", top, body, data)
     return save(page, Path(folder) / "report.html")
 
@@ -50,6 +53,11 @@ def write(folder: Path) -> Path:
 def section(id: str, title: str, inside: str) -> str:
     """A titled part of the page; `inside` is HTML."""
     return f'<section aria-labelledby="{id}"><h2 id="{id}">{e(title)}</h2>{inside}</section>'
+
+
+def optional(id: str, title: str, inside: str) -> str:
+    """The same; nothing where there is nothing inside."""
+    return section(id, title, inside) if inside else ""
 
 
 def chips(result: Result) -> str:
@@ -125,7 +133,6 @@ def curve_section(entries: Sequence[Entry]) -> str:
         "Curves",
         "<p>Click a method to hide or show it in every figure, double-click to see it alone. A method that "
         "diverged leaves the figure at its cross.</p>"
-        '<noscript><p class="hint">The figures need JavaScript; the tables below do not.</p></noscript>'
         f'<div class="controls"><fieldset><legend>x axis</legend>{radios}</fieldset><label class="check">'
         '<input type="checkbox" id="log-x"> logarithmic x</label><div class="legend" role="group" '
         f'aria-label="Methods shown">{"".join(map(_legend, entries))}</div></div>'
@@ -193,6 +200,8 @@ def page_data(
             "final": plain(entry.method),
             "curves": curves(entry.rounds, points),
             "targets": goals.curves(entry, points),
+            "point": pareto.point(entry),
+            **devices_section.of_method(entry),
         }
         for entry in entries
     ]

@@ -80,6 +80,18 @@ def seconds(value: Any) -> str:
     return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
 
 
+def joules(value: Any) -> str:
+    """Energy in powers of 1,000 with three digits: 0.42 J, 12.3 kJ, 1.2 MJ."""
+    number = finite(value)
+    if number is None:
+        return NONE
+    units = iter(("kJ", "MJ", "GJ"))
+    unit = "J"
+    while abs(number) >= 999.5 and unit != "GJ":
+        number, unit = number / 1000, next(units)
+    return f"{short(number, 3)} {unit}"
+
+
 def names(ids: Sequence[int]) -> str:
     """Up to ten of them, and how many more."""
     more = [f"{len(ids) - 10:,} more"] * (len(ids) > 10)

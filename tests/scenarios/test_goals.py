@@ -49,7 +49,7 @@ def test_without_an_uncompressed_method_there_is_no_goal_but_curves(tmp_path: Pa
     make(tmp_path, [(rows("small", [4.0, 1.0], saving=50), {})])
     assert goal(entries(tmp_path)) is None
     page = report(tmp_path)
-    assert "Bytes to target" in page.text and "within 5 %" not in page.text
+    assert "What a target cost" in page.text and "within 5 %" not in page.text
 
 
 def test_the_page_says_what_every_method_paid(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ const stub = () => new Proxy(function () {}, {get: (_, k) => (k === Symbol.toPri
 const box = (dataset) => ({dataset, addEventListener() {}});
 const boxes = {"[data-goal]": [box({goal: "grad_norm_sq", hover: ".3~g", at: "0.3"})],
   "[data-shadows]": [box({shadows: "yes"})]};
-globalThis.document = {getElementById: (id) => (id === "data" ? {textContent: DATA} : null), documentElement: {},
+globalThis.document = {querySelector: () => null, getElementById: (id) => (id === "data" ? {textContent: DATA} : null), documentElement: {},
   querySelectorAll: (s) => boxes[s] || []};
 globalThis.getComputedStyle = () => ({getPropertyValue: () => "#123456"});
 globalThis.location = {hash: ""};
