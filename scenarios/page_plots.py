@@ -22,7 +22,7 @@ function goals(box) {
     annotations: [{x: Math.log10(at), yref: "paper", y: 1, yanchor: "bottom", showarrow: false,
       text: "uncompressed, within 5 %", font: {size: 12, color: css("--soft")}}]} : {};
   Plotly.react(box, traces, {...common(), ...mark, margin: {l: 62, r: 18, t: 30, b: 46}, hovermode: "closest",
-    xaxis: {...line, ...(rising ? {tickformat: ".0%"} : {type: "log", autorange: "reversed"}),
+    xaxis: {...line, ...(rising ? {tickformat: ".1~%"} : {type: "log", autorange: "reversed"}),
       title: {text: "target", standoff: 8}, showline: true},
     yaxis: {...line, type: "log", tickformat: cost.format || "~g", ticksuffix: suffix, dtick: 1,
       title: {text: cost.title, standoff: 8}}}, config(`cost-of-${key}`));
@@ -45,12 +45,15 @@ function pareto(box) {
     marker: {size: 12, color: colour(m), symbol: m.style.symbol + (beaten(m) ? "-open" : ""), line: {width: 2}},
     hovertemplate: `<b>${escaped(m.label)}</b>${beaten(m) ? "" : ", on the front"}<br>` +
       `%{y:${rising ? ".1%" : ".4~g"}} for %{x:${bytes ? "~s" : ",.4~g"}}${suffix}<extra></extra>`});
+  const heights = rows.map(m2).map((v) => (y === "grad_norm_sq" ? Math.log10(v) : v)).filter(Number.isFinite);
+  const low = Math.min(...heights), high = Math.max(...heights), pad = 0.15 * (high - low) || 0.02 * Math.abs(high) || 1;
+  const around = heights.length ? [low - pad, high + pad] : null;
   const line = {gridcolor: css("--grid"), linecolor: css("--line"), zeroline: false, automargin: true};
   Plotly.react(box, traces, {...common(), margin: {l: 62, r: 40, t: 30, b: 46}, hovermode: "closest",
     xaxis: {...line, type: spread ? "log" : "linear", title: {text: axes[x].title, standoff: 8}, showline: true,
       tickformat: bytes ? "~s" : ",~g", ticksuffix: suffix, ...(spread ? {dtick: 1} : {nticks: 8})},
-    yaxis: {...line, type: y === "grad_norm_sq" ? "log" : "linear", tickformat: rising ? ".0%" : "", nticks: 8,
-      exponentformat: "power"}}, config("pareto"));
+    yaxis: {...line, type: y === "grad_norm_sq" ? "log" : "linear", tickformat: rising ? ".1~%" : "", nticks: 8,
+      exponentformat: "power", ...(around ? {range: around} : {})}}, config("pareto"));
 }
 
 function shadows(box) {

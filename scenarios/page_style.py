@@ -54,7 +54,7 @@ select, .range input, .range button { padding: .2rem .5rem; border: 1px solid va
 .key { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: .4rem 0 0; padding: 0; list-style: none;
   color: var(--soft); font-size: .85rem; }
 .cell { display: inline-block; width: 1.15em; height: 1.15em; margin-right: .4em; border-radius: 3px; color: #fff;
-  line-height: 1.15em; text-align: center; vertical-align: -.15em; }
+  line-height: 1.15em; text-align: center; vertical-align: -.2em; overflow: hidden; }
 .segment { position: relative; }
 .segment input { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0;
   cursor: pointer; }
@@ -73,7 +73,8 @@ select, .range input, .range button { padding: .2rem .5rem; border: 1px solid va
 .legend small { color: var(--warn); }
 :focus-visible, .segment input:focus-visible + span { outline: 3px solid var(--accent); outline-offset: 2px; }
 .swatch { flex: none; vertical-align: -2px; color: var(--ink); }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1rem;
+  margin-bottom: 1rem; }
 figure { margin: 0 0 1rem; padding: .9rem .6rem .3rem; min-width: 0; }
 .figures figure { margin: 0; }
 figcaption { padding: 0 .6rem; } figcaption h3 { margin: 0; }

@@ -28,9 +28,10 @@ function participation(box) {
     ...(lettered && few ? [{type: "scatter", mode: "text", hoverinfo: "skip", textfont: {size: 12, color: "#ffffff"},
       x: z.flatMap((row) => p.rounds), y: z.flatMap((row, i) => row.map(() => i + 1)),
       text: z.flatMap((row) => row.map((v) => v === null ? "" : glyphs[v]))}] : [])],
-  {...common(), margin: {l: 62, r: 10, t: 14, b: 46},
-    xaxis: {...plain(), showgrid: false, title: {text: "round", standoff: 8}, nticks: 12, tickformat: ",d"},
-    yaxis: {...plain(), showgrid: false, autorange: "reversed", nticks: 10, tickformat: ",d",
+  {...common(), margin: {l: 62, r: 10, t: 30, b: 46},
+    xaxis: {...plain(), showgrid: false, title: {text: "round", standoff: 8}, nticks: 12, tickformat: ",d",
+      range: [p.rounds[0] - p.width / 2, p.rounds[p.rounds.length - 1] + p.width / 2]},
+    yaxis: {...plain(), showgrid: false, range: [z.length + 0.5, 0.5], nticks: 10, tickformat: ",d",
       title: {text: "clients, quickest on top", standoff: 8}}}, config("participation"));
 }
 
@@ -64,7 +65,7 @@ function gantt(box) {
     const had = spans.filter((s) => s[a] !== null && s[b] !== null);
     traces.push({type: "bar", orientation: "h", name: part, base: had.map((s) => s[a] / scale),
       x: had.map((s) => (s[b] - s[a]) / scale), y: had.map((s) => name(s[0])), width: 0.78,
-      marker: {color: colour, pattern: {shape, size: 5, solidity: 0.35, fgcolor: css("--panel")}},
+      marker: {color: colour, pattern: {shape, size: 6, solidity: 0.2, fillmode: "overlay", fgcolor: css("--panel")}},
       text: had.map((s) => describe(s, part, s[b] - s[a])), textposition: "none",
       hovertemplate: "%{text}<extra></extra>"});
   }
@@ -122,23 +123,26 @@ function energy(box) {
   const single = data.methods.filter((m) => m.energy).length < 2;
   const traces = parts.map(([part, colour, shape]) => ({type: "bar", name: part, x: single ? names[0] : names,
     y: rows.map((r) => r.joules[part]), marker: {color: colour,
-      pattern: {shape, size: 6, solidity: 0.3, fgcolor: css("--panel")}},
+      pattern: {shape, size: 7, solidity: 0.2, fillmode: "overlay", fgcolor: css("--panel")}},
     hovertemplate: `%{x}<br>${part}: %{y:,.4~g} J<extra></extra>`}));
   Plotly.react(box, traces, {...common(), barmode: "stack", margin: {l: 62, r: 18, t: 34, b: 60}, hovermode: "closest",
-    showlegend: true, legend: {orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: {size: 12}},
+    showlegend: true, legend: {orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: {size: 12}, traceorder: "normal"},
     xaxis: {...plain(), showgrid: false, type: single ? "category" : "multicategory", dividercolor: css("--line")},
     yaxis: {...plain(), tickformat: "~s", ticksuffix: "J", rangemode: "tozero"}}, config("energy"));
 }
 
 function staleness(box) {
-  const traces = chosen().filter((m) => m.staleness).map((m) => {
+  const seen = chosen().filter((m) => m.staleness);
+  const most = Math.max(...seen.map((m) => m.staleness[m.staleness.length - 1][0]), 1);
+  const traces = seen.map((m) => {
     const all = m.staleness.reduce((sum, [, n]) => sum + n, 0);
     return {type: "bar", name: escaped(m.label), x: m.staleness.map(([s]) => s), y: m.staleness.map(([, n]) => n / all),
       marker: {color: colour(m)}, customdata: m.staleness.map(([, n]) => n),
       hovertemplate: `<b>${escaped(m.label)}</b><br>%{x} rounds late: %{customdata:,}, %{y:.1%}<extra></extra>`};
   });
   Plotly.react(box, traces, {...common(), barmode: "group", margin: {l: 62, r: 18, t: 14, b: 46}, hovermode: "closest",
-    xaxis: {...plain(), showgrid: false, title: {text: "server steps since the model it is of", standoff: 8}, tickformat: ",d"},
+    xaxis: {...plain(), showgrid: false, title: {text: "server steps since the model it is of", standoff: 8},
+      tickformat: ",d", tick0: 0, dtick: Math.ceil(most / 12)},
     yaxis: {...plain(), tickformat: ".0%", rangemode: "tozero", title: {text: "of used replies", standoff: 8}}},
   config("staleness"));
 }

@@ -99,7 +99,7 @@ _FIGURES = (
     # column, heading, what it says, format under the pointer, format of the ticks, logarithmic
     ("train_loss", "Training loss", "f(x) over all samples of all clients", ".4~g", "", "auto"),
     ("grad_norm_sq", "Squared gradient norm", "‖∇f(x)‖², the quantity the theory bounds", ".3~g", "", "yes"),
-    ("test_accuracy", "Test accuracy", "share of test samples predicted right", ".1%", ".0%", "no"),
+    ("test_accuracy", "Test accuracy", "share of test samples predicted right", ".1%", ".1~%", "no"),
     (
         "invariant_error",
         "Invariant error",
