@@ -68,8 +68,8 @@ def events(frame: DataFrame) -> Iterator[Event]:
             yield _name(pid, client + 1, "thread_name", f"client {client}")
             yield {"ph": "M", "pid": pid, "tid": client + 1, "name": "thread_sort_index", "args": {"sort_index": client + 1}}
         yield from _rounds(pid, rows)
-        for row in rows.to_dict("records"):
-            yield from _spans(pid, row)
+        for row in rows.itertuples(index=False):
+            yield from _spans(pid, row._asdict())  # type: ignore[operator]
 
 
 def _name(pid: int, tid: int, kind: str, name: str) -> Event:
@@ -81,9 +81,9 @@ def _rounds(pid: int, rows: DataFrame) -> Iterator[Event]:
     asked = rows.groupby("round")["asked"].min().sort_index()
     last = rows[rows["round"] == asked.index[-1]]
     over = max(float(asked.iloc[-1]), _latest(last))
-    used = rows[rows["fate"].isin(["used", "later"])].groupby("used_round").size()
+    each, used = rows.groupby("round").size(), rows[rows["used_round"] >= 0].groupby("used_round").size()
     for number, start, end in zip(asked.index, asked, [*asked.iloc[1:], over], strict=True):
-        counts = {"asked": int((rows["round"] == number).sum()), "used": int(used.get(number, 0))}
+        counts = {"asked": int(each[number]), "used": int(used.get(number, 0))}
         yield _span(pid, ROUNDS, f"round {number}", "round", (float(start), float(end)), counts)
         yield {"ph": "i", "s": "p", "pid": pid, "tid": ROUNDS, "ts": _micro(start), "name": f"round {number} asks",
                "cat": "round"}  # fmt: skip

@@ -1,0 +1,224 @@
+"""Figures for papers, one a file, from a run folder: curves, costs of targets, the Pareto front, and `paper_devices`.
+
+Styles are those of the report. Text stays text, fonts are embedded, and the same files give the same bytes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fl_ef21.errors import InputError, choose
+from scenarios import goals, pareto, units
+from scenarios.figures import INK, Style
+from scenarios.figures import X as AXES
+from scenarios.results import Result
+from scenarios.sections import Entry
+from scenarios.targets import RISING, frontier
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTHS = {"single": 3.35, "double": 7.0}  # inches: a column of 85 mm, and two with the gap between them
+FORMATS = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
+DASHES: dict[str, Any] = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-.", "longdash": (0, (8, 3)),
+                          "longdashdot": (0, (8, 3, 2, 3))}  # fmt: skip
+MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "cross": "P", "triangle-down": "v", "star": "*",
+           "pentagon": "p"}  # fmt: skip
+LABELS = {
+    "train_loss": "training loss",
+    "grad_norm_sq": "squared gradient norm",
+    "test_accuracy": "test accuracy",
+}
+_LOOKS = {
+    "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7, "xtick.labelsize": 7,
+    "ytick.labelsize": 7, "axes.linewidth": 0.6, "axes.grid": True, "grid.color": "#e4e7ea", "grid.linewidth": 0.5,
+    "lines.linewidth": 1.2, "lines.markersize": 3.5, "axes.spines.top": False, "axes.spines.right": False,
+    "hatch.linewidth": 0.5, "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "fl_ef21", "savefig.dpi": 300,
+}  # fmt: skip
+Draw = Callable[["Axes"], None]
+
+
+@dataclass(frozen=True)
+class Plate:
+    """One figure before it is drawn.
+
+    Attributes:
+      name: of its file, without the ending.
+      draw: puts it on axes.
+      ratio: height over width.
+      methods: who stands in the legend above it.
+    """
+
+    name: str
+    draw: Draw
+    ratio: float = 0.72
+    methods: list[Entry] = field(default_factory=list)
+
+
+def write(folder: Path, out: Path | None = None, format: str = "pdf", width: str = "single") -> list[Path]:
+    """Writes every figure the run has numbers for into `out`, else the folder's `figures`, and returns the files.
+
+    Raises: InputError where `folder` is no run folder, or format or width is not known; ModuleNotFoundError where matplotlib
+    is missing.
+    """
+    metadata, inches = choose(FORMATS, format, "--format"), choose(WIDTHS, width, "--width")
+    result = Result.load(folder)
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ModuleNotFoundError("figures for papers need pip install 'fl-ef21[pdf]'", name="matplotlib")
+    entries = [Entry.of(result, i) for i in range(len(result.summary["methods"]))]
+    into = folder / "figures" if out is None else out
+    if into.exists() and not into.is_dir():
+        raise InputError("--out", str(into), "is a file; name a folder")
+    into.mkdir(parents=True, exist_ok=True)
+    from matplotlib import rc_context
+
+    written = []
+    with rc_context(_LOOKS):
+        for plate in plates(result, entries):
+            path = into / f"{plate.name}.{format}"
+            _figure(plate, inches).savefig(path, format=format, metadata=metadata, bbox_inches="tight", pad_inches=0.02)
+            written.append(path)
+    return written
+
+
+def plates(result: Result, entries: list[Entry]) -> Iterator[Plate]:
+    """All figures that there are numbers for."""
+    from scenarios import paper_devices
+
+    for y in LABELS:
+        for x in AXES:
+            if _has(entries, y) and _has(entries, x):
+                yield Plate(f"{y}-by-{x}", _curves(entries, y, x), methods=entries)
+    for goal in LABELS:
+        for cost in goals.costs(entries):
+            if any(frontier(entry.rounds, goal, cost) for entry in entries):
+                yield Plate(f"{cost}-to-{goal}", _costs(entries, goal, cost), methods=entries)
+    sound = [entry for entry in entries if entry.sound]
+    points = [pareto.point(entry) for entry in sound]
+    for y in pareto.measured(points, pareto.Y) if len(sound) > 1 else ():
+        for x in pareto.measured(points, pareto.X):
+            yield Plate(f"pareto-{y}-{x}", _front(sound, points, y, x), methods=sound)
+    yield from paper_devices.plates(result, entries)
+
+
+def _has(entries: list[Entry], key: str) -> bool:
+    return any(units.finite(v) is not None for entry in entries for v in entry.rounds[key].tolist())
+
+
+def _figure(plate: Plate, inches: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(inches, inches * plate.ratio), layout="constrained")
+    axes = figure.add_subplot()
+    plate.draw(axes)
+    if plate.methods:
+        handles = [_handle(entry) for entry in plate.methods]
+        columns = 2 if inches < 5 else 4
+        figure.legend(handles=handles, loc="outside upper left", ncols=columns, frameon=False, handlelength=2.6)
+    return figure
+
+
+def colour(style: Style) -> str:
+    return "#000000" if style.colour == INK else style.colour
+
+
+def _handle(entry: Entry) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=entry.label, **_look(entry.style))
+
+
+def _look(style: Style) -> dict[str, Any]:
+    return {"color": colour(style), "linestyle": DASHES[style.dash], "marker": MARKERS[style.symbol]}
+
+
+def _curves(entries: list[Entry], y: str, x: str) -> Draw:
+    def draw(axes: Axes) -> None:
+        scale, label = axis(x, max((v for entry in entries for v in _finite(entry, x)), default=0.0))
+        for entry in entries:
+            rows = entry.rounds
+            axes.plot(rows[x] / scale, rows[y], markevery=max(1, len(rows) // 8), **_look(entry.style))
+        settled = [v for entry in entries if not entry.diverged for v in _finite(entry, y)]
+        _upright(axes, y, settled)
+        if x.endswith("bytes"):
+            axes.set_xscale("log")
+        axes.set_xlabel(label)
+        axes.set_ylabel(LABELS[y])
+
+    return draw
+
+
+def _finite(entry: Entry, key: str) -> list[float]:
+    return [v for value in entry.rounds[key].tolist() if (v := units.finite(value)) is not None]
+
+
+def _upright(axes: Axes, y: str, settled: list[float]) -> None:
+    """The scale of what was reached; what diverged leaves the figure."""
+    if y == "grad_norm_sq" and any(v > 0 for v in settled):
+        axes.set_yscale("log")
+        axes.set_ylim(top=1.5 * max(settled))
+    elif y == "test_accuracy":
+        from matplotlib.ticker import PercentFormatter
+
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    elif settled:
+        axes.set_ylim(top=max(settled) + 0.05 * (max(settled) - min(settled) or 1.0))
+
+
+def axis(key: str, most: float) -> tuple[float, str]:
+    """What an axis is divided by and called, where `most` is its last figure."""
+    if not key.endswith("seconds"):
+        return 1.0, "round" if key == "round" else "uplink, bytes on the wire" if "wire" in key else "uplink, bytes"
+    unit = next((u for u in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")) if most > 3 * u[0]), (1.0, "s"))
+    return unit[0], f"{'virtual' if key.startswith('virtual') else 'wall'} time, {unit[1]}"
+
+
+def _costs(entries: list[Entry], goal: str, cost: str) -> Draw:
+    def draw(axes: Axes) -> None:
+        found = [frontier(entry.rounds, goal, cost) for entry in entries]
+        scale, label = axis(cost, max((paid for steps in found for _, paid in steps), default=0.0))
+        for entry, steps in zip(entries, found, strict=True):
+            levels, paid = [level for level, _ in steps], [paid / scale for _, paid in steps]
+            look = _look(entry.style) | {"marker": ""}
+            axes.step(levels, paid, where="pre", **look)
+        axes.set_yscale("log")
+        axes.set_ylabel(label)
+        axes.set_xlabel(f"target for the {LABELS[goal]}")
+        if goal in RISING:
+            from matplotlib.ticker import PercentFormatter
+
+            axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        else:
+            axes.set_xscale("log")
+            axes.invert_xaxis()
+
+    return draw
+
+
+def _front(entries: list[Entry], points: list[pareto.Point], y: str, x: str) -> Draw:
+    def draw(axes: Axes) -> None:
+        over = pareto.dominators(points, [y, x])
+        scale, label = axis(x, max(p[x] or 0.0 for p in points))
+        best = []
+        for i, (entry, p) in enumerate(zip(entries, points, strict=True)):
+            a, b = p[x], p[y]
+            if a is None or b is None:
+                continue
+            face = colour(entry.style) if over[i] is None else "none"
+            best += [(a / scale, b)] if over[i] is None else []
+            axes.plot(a / scale, b, marker=MARKERS[entry.style.symbol], markersize=6, markerfacecolor=face,
+                      markeredgecolor=colour(entry.style))  # fmt: skip
+        if best:
+            axes.step(*zip(*sorted(best), strict=True), where="post", color="#808080", linestyle=":", zorder=0)
+        _upright(axes, y, [b for p in points if (b := p[y]) is not None])
+        if x.endswith("bytes"):
+            axes.set_xscale("log")
+        axes.set_xlabel(label)
+        axes.set_ylabel(LABELS[y])
+
+    return draw
