@@ -65,10 +65,12 @@ def compare(folders: list[Path], out: Path) -> Path:
 def table(folders: list[Path]) -> DataFrame:
     """Final figures of all methods, one row each, and bytes_to_grad_norm_sq and bytes_to_train_loss: the
     uplink at which each first was as low as the weakest ever was (NaN where it never was); and
-    bytes_to_uncompressed: to within 5 % of the final gradient norm of the uncompressed method; and bytes_to_accuracy and
+    bytes_to_uncompressed: to within 5 % of the final gradient norm of the uncompressed method; bytes_to_accuracy and
     seconds_to_accuracy (virtual): to the whole per cents of test accuracy that every method reached.
 
-    `attrs["targets"]` holds the first two values, `attrs["accuracy"]` the last. Raises: InputError where a folder is no run folder.
+    `attrs["targets"]` holds the first two values, `attrs["accuracy"]` the last.
+
+    Raises: InputError where a folder is no run folder.
     """
     from pandas import concat
 

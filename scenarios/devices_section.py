@@ -8,13 +8,11 @@ from html import escape as e
 from typing import Any
 
 from scenarios import sections, timeline, units
-from scenarios.figures_timeline import SPANS, gantt, participation
+from scenarios.figures_timeline import LOOKS, SPANS, gantt, participation
 from scenarios.results import Result
 from scenarios.sections import Entry
 
 PARTS = ("compute", "radio", "idle")
-_COLOURS = ("#0072B2", "#56B4E9", "#E69F00", "#CC79A7", "#D55E00", "#8A8F98")  # of timeline.FATES
-_GLYPHS = ("", "›", "–", "+", "×", "…")
 # heading, key in the summary, how it reads
 _CLASS = (
     ("clients", "clients", units.count),
@@ -43,6 +41,11 @@ def timelines(result: Result, entries: Sequence[Entry]) -> list[Drawn | None]:
             None if own is None else {"participation": asdict(participation(own)), "gantt": asdict(gantt(own, share))}
         )
     return found
+
+
+def fates() -> list[dict[str, str]]:
+    """How the page draws what becomes of a reply, the best first."""
+    return [{"name": fate, "words": timeline.FATES[fate], **asdict(look)} for fate, look in LOOKS.items()]
 
 
 def energy(entry: Entry) -> dict[str, dict[str, float]] | None:
@@ -79,20 +82,20 @@ def section_body(entries: Sequence[Entry], drawn: Sequence[Drawn | None]) -> str
 def _controls(entries: Sequence[Entry], timed: Sequence[int], drawn: Sequence[Drawn | None]) -> str:
     options = "".join(f'<option value="{i}">{e(entries[i].label)}</option>' for i in timed)
     return (
-        "<p>Virtual time: what the devices of the scenario would have taken. Clients are in the order of the median time "
-        "from fetching an instruction until the reply is there.</p>"
+        "<p>Virtual time: what the devices of the scenario would have taken. Clients are in the order of the median "
+        "time from fetching an instruction until the reply is there.</p>"
         f'<div class="choices"><label class="choice">method <select id="timed">{options}</select></label></div>'
     )
 
 
 def _map() -> str:
     key = "".join(
-        f'<li><span class="cell" style="background:{colour}">{glyph}</span>{words}</li>'
-        for (words, colour, glyph) in zip(timeline.FATES.values(), _COLOURS, _GLYPHS, strict=True)
+        f'<li><span class="cell" style="background:{look.colour}">{look.glyph}</span>{timeline.FATES[fate]}</li>'
+        for fate, look in LOOKS.items()
     )
     return (
-        "<figure><figcaption><h3>Who took part</h3><p>each client that was asked, in each round; blank: not asked. Of many "
-        "clients or rounds, the share that was used</p>"
+        "<figure><figcaption><h3>Who took part</h3><p>each client that was asked, in each round; blank: not asked. Of "
+        "many clients or rounds, the share that was used</p>"
         f'<ul class="key">{key}</ul></figcaption><div class="plot" role="img" '
         'aria-label="Map of clients and rounds: whose replies were used, late or lost" data-map="yes"></div></figure>'
     )
@@ -110,15 +113,15 @@ def _gantt(first: Drawn | None) -> str:
     until = have[min(4, len(have)) - 1]
     field = '<label>{} <input type="number" id="gantt-{}" min="{}" max="{}" value="{}"></label>'
     return (
-        "<figure><figcaption><h3>Round by round</h3><p>what each client did on the virtual clock; dotted lines: a round is "
-        f"over and the next is asked.{some}</p>"
+        "<figure><figcaption><h3>Round by round</h3><p>what each client did on the virtual clock; dotted lines: a "
+        f"round is over and the next is asked.{some}</p>"
         '<div class="range" role="group" aria-label="Rounds shown">'
         '<button type="button" id="gantt-earlier">← earlier</button>'
         f"{field.format('rounds', 'from', have[0], have[-1], have[0])}"
         f"{field.format('to', 'to', have[0], have[-1], until)}"
         '<button type="button" id="gantt-later">later →</button>'
         '<span id="gantt-none" class="hint" hidden>This page has no spans of these rounds.</span></div></figcaption>'
-        '<div class="plot tall" role="img" aria-label="Gantt chart of downloading, computing, uploading and idle clients" '
+        '<div class="plot tall" role="img" aria-label="Gantt chart of what clients did, on the virtual clock" '
         'data-gantt="yes"></div></figure>'
     )
 
@@ -140,9 +143,9 @@ def _energy() -> str:
 
 def _staleness() -> str:
     return (
-        "<figure><figcaption><h3>Staleness</h3><p>of how old a model the replies were that a round used</p></figcaption>"
-        '<div class="plot" role="img" aria-label="Histogram of the staleness of used replies" data-staleness="yes"></div>'
-        "</figure>"
+        "<figure><figcaption><h3>Staleness</h3><p>of how old a model the replies were that a round used</p>"
+        '</figcaption><div class="plot" role="img" aria-label="Histogram of the staleness of used replies" '
+        'data-staleness="yes"></div></figure>'
     )
 
 

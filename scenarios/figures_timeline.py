@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from scenarios.timeline import FATES
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -16,7 +15,26 @@ if TYPE_CHECKING:
 ROWS, COLUMNS = 160, 240  # cells of a participation map
 SPANS = 6000  # of all Gantt charts of a page together: a third of a megabyte
 ASKED = 100  # clients of a round that a Gantt chart has spans of, at most about
-LETTERS = dict(zip(FATES, "uadslb", strict=True))  # a cell of the map; "." was not asked
+
+
+@dataclass(frozen=True)
+class Look:
+    """What becomes of a reply, as it is drawn: its letter in a map, colour (of Okabe and Ito, and grey) and sign."""
+
+    letter: str
+    colour: str
+    glyph: str
+
+
+LOOKS = {
+    "used": Look("u", "#0072B2", ""),
+    "later": Look("a", "#56B4E9", "›"),
+    "late": Look("d", "#E69F00", "–"),
+    "surplus": Look("s", "#CC79A7", "+"),
+    "lost": Look("l", "#D55E00", "×"),
+    "busy": Look("b", "#8A8F98", "…"),
+}
+LETTERS = {fate: look.letter for fate, look in LOOKS.items()}  # "." was not asked
 
 
 @dataclass(frozen=True)
@@ -89,7 +107,7 @@ def participation(timeline: DataFrame, rows: int = ROWS, columns: int = COLUMNS)
     held = np.outer(np.diff(edges), [min(width, last + 1 - start) for start in rounds])
     used = _counts(group, column, timeline["fate"].isin(["used", "later"]).to_numpy(), held.shape)
     asked = _counts(group, column, np.ones(len(row), dtype=bool), held.shape)
-    names: list[Any] = [[a + 1, b] for a, b in zip(edges, edges[1:], strict=False)]
+    names: list[Any] = [[a + 1, b] for a, b in pairwise(edges)]
     if down == len(order):
         names = list(order)
     return Participation(names, rounds, width, len(order), [], _percent(used, held), _percent(asked, held))
@@ -107,8 +125,8 @@ def _percent(counts: Any, held: Any) -> list[list[int]]:
 
 
 def gantt(timeline: DataFrame, spans: int = SPANS) -> Gantt:
-    """Spans of one method, about so many: of all clients and rounds where that is few enough, else of clients evenly over
-    the order of speed, and of the first, the middle and the last rounds.
+    """Spans of one method, about so many: of all clients and rounds where that is few enough, else of clients evenly
+    over the order of speed, and of the first, the middle and the last rounds.
     """
     order, rounds = by_speed(timeline), sorted(set(timeline["round"].tolist()))
     ends = _ends(timeline, rounds)
@@ -125,7 +143,18 @@ def gantt(timeline: DataFrame, spans: int = SPANS) -> Gantt:
 
 
 def _rows(some: DataFrame) -> Iterator[tuple[Any, ...]]:
-    columns = ("round", "client", "begins", "downloaded", "computed", "arrives", "fate", "up_bytes", "down_bytes", "joules")
+    columns = (
+        "round",
+        "client",
+        "begins",
+        "downloaded",
+        "computed",
+        "arrives",
+        "fate",
+        "up_bytes",
+        "down_bytes",
+        "joules",
+    )
     return zip(*(some[name].tolist() for name in columns), strict=True)
 
 
@@ -143,7 +172,7 @@ def _number(value: float, digits: int) -> float | None:
 
 
 def _ends(timeline: DataFrame, rounds: list[int]) -> dict[int, tuple[float, float]]:
-    """When each round was asked and when it was over: as the next was asked, and for the last as its last used reply came."""
+    """When each round was asked and when it was over: as the next was asked, the last one with its last used reply."""
     asked: Series[float] = timeline.groupby("round")["asked"].min()
     starts = [float(asked[r]) for r in rounds]
     last = timeline[timeline["round"] == rounds[-1]]

@@ -1,4 +1,4 @@
-"""What a target cost: uplink bytes and seconds to a gradient norm, a loss or an accuracy, and to the uncompressed method's."""
+"""What a target cost: uplink bytes and seconds to a gradient norm, a loss or an accuracy."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def goal(entries: Sequence[Entry]) -> Goal | None:
 
 
 def accuracies(entries: Sequence[Entry]) -> list[float]:
-    """Up to three test accuracies worth asking for, ascending and whole per cents: what every sound method reached, what
-    the best one reached, and half way between.
+    """Up to three test accuracies worth asking for, ascending and whole per cents: what every sound method reached,
+    what the best one reached, and half way between.
     """
     best = [curve[-1][0] for entry in entries if entry.sound if (curve := frontier(entry.rounds, "test_accuracy"))]
     if not best:
@@ -155,10 +155,10 @@ def told(cost: float | None, key: str) -> str:
 
 
 def curves(entry: Entry, points: int) -> dict[str, dict[str, list[float | None]]]:
-    """For each goal the `levels` a method reached and what it had paid, a list for each column of COSTS, fit to be drawn
-    and at most `points`.
+    """For each goal the `levels` a method reached and what it had paid, a list for each column of COSTS, fit to be
+    drawn and at most `points`.
     """
-    drawn = {}
+    drawn: dict[str, dict[str, list[float | None]]] = {}
     by_round = entry.rounds.set_index("round")
     for key, *_ in _GOALS:
         found = frontier(entry.rounds, key, "round")
@@ -166,9 +166,8 @@ def curves(entry: Entry, points: int) -> dict[str, dict[str, list[float | None]]
         keep = found if last < points else [found[i * last // (points - 1)] for i in range(points)]
         levels = [math.sqrt(level) if key == "grad_norm_sq" else level for level, _ in keep]
         paid = by_round.loc[[int(round) for _, round in keep]]
-        drawn[key] = {"levels": [float(f"{level:.6g}") for level in levels]} | {
-            cost: [_six(v) for v in paid[cost].tolist()] for cost in COSTS
-        }
+        drawn[key] = {cost: [_six(v) for v in paid[cost].tolist()] for cost in COSTS}
+        drawn[key]["levels"] = [_six(level) for level in levels]
     return drawn
 
 

@@ -1,4 +1,4 @@
-"""More figures for the page's script: costs of targets, the Pareto front, shadow compressors. Stands inside its function."""
+"""More figures for the page's script: costs of targets, Pareto front, shadows. Stands inside its function."""
 
 PLOTS = r"""
 // What was paid against the target: a step at every level that was reached, harder targets to the right.
@@ -30,12 +30,14 @@ function goals(box) {
 
 // What methods came to; the front is that of the two axes and the methods shown.
 function pareto(box) {
-  const x = picked("pareto-x", box.dataset.x), y = picked("pareto-y", box.dataset.reached), rising = y === "test_accuracy";
+  const x = picked("pareto-x", box.dataset.x), y = picked("pareto-y", box.dataset.reached);
+  const rising = y === "test_accuracy";
   const rows = chosen().filter((m) => m.point && m.point[x] !== null && m.point[y] !== null);
   const worse = (a, b) => rising ? m2(b) - m2(a) : m2(a) - m2(b), m1 = (m) => m.point[x], m2 = (m) => m.point[y];
   const beaten = (a) => rows.some((b) => m1(b) <= m1(a) && worse(b, a) <= 0 && (m1(b) < m1(a) || worse(b, a) < 0));
   const front = rows.filter((m) => !beaten(m)).sort((a, b) => m1(a) - m1(b) || m2(a) - m2(b));
-  const named = rows.length <= 14, [scale, suffix] = x.endsWith("seconds") ? span(Math.max(...rows.map(m1), 0)) : [1, "B"];
+  const named = rows.length <= 14;
+  const [scale, suffix] = x.endsWith("seconds") ? span(Math.max(...rows.map(m1), 0)) : [1, "B"];
   const bytes = x.endsWith("bytes"), spread = rows.length && Math.max(...rows.map(m1)) > 20 * Math.min(...rows.map(m1));
   const traces = [{type: "scatter", mode: "lines", hoverinfo: "skip", x: front.map((m) => m1(m) / scale),
     y: front.map(m2), line: {color: css("--soft"), width: 1.5, dash: "dot", shape: "hv"}}];
@@ -46,7 +48,8 @@ function pareto(box) {
     hovertemplate: `<b>${escaped(m.label)}</b>${beaten(m) ? "" : ", on the front"}<br>` +
       `%{y:${rising ? ".1%" : ".4~g"}} for %{x:${bytes ? "~s" : ",.4~g"}}${suffix}<extra></extra>`});
   const heights = rows.map(m2).map((v) => (y === "grad_norm_sq" ? Math.log10(v) : v)).filter(Number.isFinite);
-  const low = Math.min(...heights), high = Math.max(...heights), pad = 0.15 * (high - low) || 0.02 * Math.abs(high) || 1;
+  const low = Math.min(...heights), high = Math.max(...heights);
+  const pad = 0.15 * (high - low) || 0.02 * Math.abs(high) || 1;
   const around = heights.length ? [low - pad, high + pad] : null;
   const line = {gridcolor: css("--grid"), linecolor: css("--line"), zeroline: false, automargin: true};
   Plotly.react(box, traces, {...common(), margin: {l: 62, r: 40, t: 30, b: 46}, hovermode: "closest",

@@ -67,9 +67,11 @@ function unit() {
 }
 
 function trace(m, key, format, logY) {
-  const axis = axes[x], [scale, suffix] = unit(), usable = (v, log) => (log && v <= 0 ? null : v);  // else plotly joins it to the edge
+  const axis = axes[x], [scale, suffix] = unit();
+  const usable = (v, log) => (log && v <= 0 ? null : v);  // else plotly joins it to the edge
   return {type: "scatter", mode: "lines+markers", name: escaped(m.label),
-    x: m.curves[x].map((v) => (v === null ? v : usable(v, logX) && v / scale)), y: m.curves[key].map((v) => usable(v, logY)),
+    x: m.curves[x].map((v) => (v === null ? v : usable(v, logX) && v / scale)),
+    y: m.curves[key].map((v) => usable(v, logY)),
     line: {color: colour(m), dash: m.style.dash, width: 2.2},
     marker: {symbol: m.style.symbol, size: 7.5, maxdisplayed: 9},
     hovertemplate: `<b>${escaped(m.label)}</b><br>%{y:${format}} at %{x:${axis.format || ",.4~g"}}` +

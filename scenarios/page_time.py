@@ -1,33 +1,32 @@
-"""Figures on devices for the page's script: who took part, a Gantt chart, energy, staleness. Stands inside its function."""
+"""Figures on devices for the page's script: participation, Gantt, energy, staleness. Stands inside its function."""
 
 TIME = r"""
-const fates = ["used", "later", "late", "surplus", "lost", "busy"];
-const fateWords = ["used in its round", "used in a later round", "after its round, dropped", "more than was wanted",
-  "lost", "still at work"];
-const fateColours = ["#0072B2", "#56B4E9", "#E69F00", "#CC79A7", "#D55E00", "#8A8F98"];
-const glyphs = ["", "›", "–", "+", "×", "…"];
+const fates = data.fates || [];
+const ending = (fate) => fates.find((f) => f.name === fate).words;
+const above = () => ({orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: {size: 12}, traceorder: "normal"});
 const timeline = () => (data.timelines || [])[Number(document.getElementById("timed").value)];
 const plain = () => ({gridcolor: css("--grid"), linecolor: css("--line"), zeroline: false, automargin: true});
 
 // Clients, quickest on top, by rounds.
 function participation(box) {
   const p = timeline().participation, lettered = p.cells.length > 0;
-  const z = lettered ? p.cells.map((row) => [...row].map((c) => { const i = "uadslb".indexOf(c); return i < 0 ? null : i; }))
-    : p.used;
+  const code = (c) => (c === "." ? null : fates.findIndex((f) => f.letter === c));
+  const z = lettered ? p.cells.map((row) => [...row].map(code)) : p.used;
   const who = p.rows.map((r) => Array.isArray(r) ? `clients at places ${r[0]} to ${r[1]}` : `client ${r}`);
   const when = p.rounds.map((r) => p.width > 1 ? `rounds ${r} to ${r + p.width - 1}` : `round ${r}`);
   const words = z.map((row, i) => row.map((v, j) => `${who[i]}, ${when[j]}<br>` + (lettered
-    ? (v === null ? "not asked" : fateWords[v]) : `${v} % used, ${p.asked[i][j]} % asked`)));
+    ? (v === null ? "not asked" : fates[v].words) : `${v} % used, ${p.asked[i][j]} % asked`)));
   const few = z.length <= 40 && p.rounds.length <= 60;
-  const steps = fateColours.flatMap((c, i) => [[i / 6, c], [(i + 1) / 6, c]]);
+  const steps = fates.flatMap((f, i) => [[i / fates.length, f.colour], [(i + 1) / fates.length, f.colour]]);
   const shades = [0, 1, 2, 3].map((i) => [[0, 0.25, 0.6, 1][i], css(`--h${i}`)]);
   Plotly.react(box, [{type: "heatmap", z, x: p.rounds, y: p.rows.map((_, i) => i + 1), text: words, hoverongaps: false,
     hovertemplate: "%{text}<extra></extra>", xgap: few ? 1 : 0, ygap: few ? 1 : 0,
-    ...(lettered ? {zmin: -0.5, zmax: 5.5, colorscale: steps, showscale: false}
-      : {zmin: 0, colorscale: shades, colorbar: {title: {text: "% used", side: "right"}, thickness: 12, outlinewidth: 0}})},
+    ...(lettered ? {zmin: -0.5, zmax: fates.length - 0.5, colorscale: steps, showscale: false}
+      : {zmin: 0, colorscale: shades,
+        colorbar: {title: {text: "% used", side: "right"}, thickness: 12, outlinewidth: 0}})},
     ...(lettered && few ? [{type: "scatter", mode: "text", hoverinfo: "skip", textfont: {size: 12, color: "#ffffff"},
       x: z.flatMap((row) => p.rounds), y: z.flatMap((row, i) => row.map(() => i + 1)),
-      text: z.flatMap((row) => row.map((v) => v === null ? "" : glyphs[v]))}] : [])],
+      text: z.flatMap((row) => row.map((v) => v === null ? "" : fates[v].glyph))}] : [])],
   {...common(), margin: {l: 62, r: 10, t: 30, b: 46},
     xaxis: {...plain(), showgrid: false, title: {text: "round", standoff: 8}, nticks: 12, tickformat: ",d",
       range: [p.rounds[0] - p.width / 2, p.rounds[p.rounds.length - 1] + p.width / 2]},
@@ -59,7 +58,8 @@ function gantt(box) {
   const start = rounds.length ? rounds[0][1] : 0;
   const end = Math.max(...rounds.map(([, , over]) => over), start);
   const [scale, unit] = span(end - start), name = (i) => `client ${g.clients[i]}`;
-  const parts = [["download", 2, 3, "#56B4E9", "/"], ["compute", 3, 4, "#0072B2", ""], ["upload", 4, 5, "#E69F00", "\\"]];
+  const parts = [["download", 2, 3, "#56B4E9", "/"], ["compute", 3, 4, "#0072B2", ""],
+    ["upload", 4, 5, "#E69F00", "\\"]];
   const traces = [idle(spans, rows, start, end, scale, name)];
   for (const [part, a, b, colour, shape] of parts) {
     const had = spans.filter((s) => s[a] !== null && s[b] !== null);
@@ -69,21 +69,22 @@ function gantt(box) {
       text: had.map((s) => describe(s, part, s[b] - s[a])), textposition: "none",
       hovertemplate: "%{text}<extra></extra>"});
   }
-  fates.forEach((fate, i) => {
-    const bad = i ? spans.filter((s) => s[6] === fate && s.slice(2, 6).some((t) => t !== null)) : [];
-    if (bad.length) traces.push({type: "scatter", mode: "markers", name: fateWords[i], cliponaxis: false,
+  const signs = {later: "triangle-right", late: "x", surplus: "cross", lost: "x-thin", busy: "diamond"};
+  for (const {name: fate, words, colour: shade} of fates.slice(1)) {
+    const bad = spans.filter((s) => s[6] === fate && s.slice(2, 6).some((t) => t !== null));
+    if (bad.length) traces.push({type: "scatter", mode: "markers", name: words, cliponaxis: false,
       x: bad.map((s) => s.slice(2, 6).filter((t) => t !== null).pop() / scale), y: bad.map((s) => name(s[0])),
-      marker: {symbol: ["", "triangle-right", "x", "cross", "x-thin", "diamond"][i], size: 10, color: fateColours[i],
-        line: {width: i === 4 ? 3 : 1, color: i === 4 ? fateColours[i] : css("--panel")}},
-      hovertemplate: `%{y}: ${fateWords[i]}<extra></extra>`});
-  });
+      marker: {symbol: signs[fate], size: 10, color: shade,
+        line: fate === "lost" ? {width: 3, color: shade} : {width: 1, color: css("--panel")}},
+      hovertemplate: `%{y}: ${words}<extra></extra>`});
+  }
   const edges = [...rounds.map(([, asked]) => asked), end].map((t) => t / scale);
-  Plotly.react(box, traces, {...common(), barmode: "overlay", margin: {l: 80, r: 14, t: 34, b: 46}, hovermode: "closest",
-    showlegend: true, legend: {orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: {size: 12}, traceorder: "normal"},
+  Plotly.react(box, traces, {...common(), barmode: "overlay", margin: {l: 80, r: 14, t: 34, b: 46},
+    hovermode: "closest", showlegend: true, legend: above(),
     shapes: edges.map((x) => ({type: "line", x0: x, x1: x, yref: "paper", y0: 0, y1: 1, layer: "above",
       line: {color: css("--ink"), width: 1, dash: "dot"}})),
-    annotations: few(rounds, 12).map(([r, asked]) => ({x: asked / scale, yref: "paper", y: 0, yanchor: "top", yshift: -20,
-      xanchor: "left", showarrow: false, text: `round ${r}`, font: {size: 11, color: css("--soft")}})),
+    annotations: few(rounds, 12).map(([r, asked]) => ({x: asked / scale, yref: "paper", y: 0, yanchor: "top",
+      yshift: -20, xanchor: "left", showarrow: false, text: `round ${r}`, font: {size: 11, color: css("--soft")}})),
     xaxis: {...plain(), range: [start / scale, (end + 0.02 * (end - start || 1)) / scale], tickformat: ",~g",
       ticksuffix: unit, title: {text: "virtual time", standoff: 20}, nticks: 8},
     yaxis: {...plain(), type: "category", categoryorder: "array", categoryarray: rows.map(name), autorange: "reversed",
@@ -111,7 +112,7 @@ function describe(s, part, seconds) {
   const [scale, unit] = span(seconds), bytes = part === "upload" ? s[7] : part === "download" ? s[8] : null;
   const size = bytes === null ? "" : `, ${bytes.toLocaleString("en")} B`;
   return `<b>client ${timeline().gantt.clients[s[0]]}</b>, round ${s[1]}<br>${part} ` +
-    `${(seconds / scale).toPrecision(3)}${unit}${size}<br>${fateWords[fates.indexOf(s[6])]}` +
+    `${(seconds / scale).toPrecision(3)}${unit}${size}<br>${ending(s[6])}` +
     (s[9] === null ? "" : `<br>${s[9].toPrecision(3)} J in all`);
 }
 
@@ -126,7 +127,7 @@ function energy(box) {
       pattern: {shape, size: 7, solidity: 0.2, fillmode: "overlay", fgcolor: css("--panel")}},
     hovertemplate: `%{x}<br>${part}: %{y:,.4~g} J<extra></extra>`}));
   Plotly.react(box, traces, {...common(), barmode: "stack", margin: {l: 62, r: 18, t: 34, b: 60}, hovermode: "closest",
-    showlegend: true, legend: {orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: {size: 12}, traceorder: "normal"},
+    showlegend: true, legend: above(),
     xaxis: {...plain(), showgrid: false, type: single ? "category" : "multicategory", dividercolor: css("--line")},
     yaxis: {...plain(), tickformat: "~s", ticksuffix: "J", rangemode: "tozero"}}, config("energy"));
 }

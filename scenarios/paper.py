@@ -27,16 +27,17 @@ WIDTHS = {"single": 3.35, "double": 7.0}  # inches: a column of 85 mm, and two w
 FORMATS = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
 DASHES: dict[str, Any] = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-.", "longdash": (0, (8, 3)),
                           "longdashdot": (0, (8, 3, 2, 3))}  # fmt: skip
-MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "cross": "P", "triangle-down": "v", "star": "*",
-           "pentagon": "p"}  # fmt: skip
+MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "cross": "P", "triangle-down": "v",
+           "star": "*", "pentagon": "p"}  # fmt: skip
 LABELS = {
     "train_loss": "training loss",
     "grad_norm_sq": "squared gradient norm",
     "test_accuracy": "test accuracy",
 }
-_LOOKS = {
+_LOOKS: dict[Any, Any] = {
     "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7, "xtick.labelsize": 7,
-    "ytick.labelsize": 7, "axes.linewidth": 0.6, "axes.grid": True, "grid.color": "#e4e7ea", "grid.linewidth": 0.5,
+    "ytick.labelsize": 7, "axes.linewidth": 0.6, "axes.grid": True, "axes.axisbelow": True,
+    "grid.color": "#e4e7ea", "grid.linewidth": 0.5,
     "lines.linewidth": 1.2, "lines.markersize": 3.5, "axes.spines.top": False, "axes.spines.right": False,
     "hatch.linewidth": 0.5, "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "fl_ef21", "savefig.dpi": 300,
 }  # fmt: skip
@@ -63,8 +64,8 @@ class Plate:
 def write(folder: Path, out: Path | None = None, format: str = "pdf", width: str = "single") -> list[Path]:
     """Writes every figure the run has numbers for into `out`, else the folder's `figures`, and returns the files.
 
-    Raises: InputError where `folder` is no run folder, or format or width is not known; ModuleNotFoundError where matplotlib
-    is missing.
+    Raises: InputError where `folder` is no run folder, or format or width is not known; ModuleNotFoundError where
+    matplotlib is missing.
     """
     metadata, inches = choose(FORMATS, format, "--format"), choose(WIDTHS, width, "--width")
     result = Result.load(folder)
@@ -81,7 +82,7 @@ def write(folder: Path, out: Path | None = None, format: str = "pdf", width: str
     with rc_context(_LOOKS):
         for plate in plates(result, entries):
             path = into / f"{plate.name}.{format}"
-            _figure(plate, inches).savefig(path, format=format, metadata=metadata, bbox_inches="tight", pad_inches=0.02)
+            _figure(plate, inches).savefig(path, format=format, metadata=metadata)
             written.append(path)
     return written
 
@@ -163,11 +164,13 @@ def _upright(axes: Axes, y: str, settled: list[float]) -> None:
         axes.set_yscale("log")
         axes.set_ylim(top=1.5 * max(settled))
     elif y == "test_accuracy":
-        from matplotlib.ticker import PercentFormatter
-
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.yaxis.set_major_formatter(_percent)
     elif settled:
         axes.set_ylim(top=max(settled) + 0.05 * (max(settled) - min(settled) or 1.0))
+
+
+def _percent(share: float, _: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 def axis(key: str, most: float) -> tuple[float, str]:
@@ -189,13 +192,14 @@ def _costs(entries: list[Entry], goal: str, cost: str) -> Draw:
         axes.set_yscale("log")
         axes.set_ylabel(label)
         axes.set_xlabel(f"target for the {LABELS[goal]}")
+        reached = [level for steps in found for level, _ in steps]
         if goal in RISING:
-            from matplotlib.ticker import PercentFormatter
-
-            axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+            axes.xaxis.set_major_formatter(_percent)
         else:
-            axes.set_xscale("log")
+            axes.set_xscale("log" if max(reached) > 10 * min(reached) > 0 else "linear")
             axes.invert_xaxis()
+        if axes.get_xscale() == "linear":
+            axes.locator_params(axis="x", nbins=6)
 
     return draw
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scenarios import devices_section, timeline
 from scenarios.figures import Labels, labels
-from scenarios.figures_timeline import LETTERS, Gantt, Participation, gantt, participation
+from scenarios.figures_timeline import LETTERS, LOOKS, Gantt, Participation, gantt, participation
 from scenarios.folder import folder_name
 from scenarios.paper import Plate, axis, colour
 from scenarios.results import Result
@@ -16,9 +16,13 @@ from scenarios.sections import Entry
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FATE_COLOURS = dict(zip(timeline.FATES, ("#0072B2", "#56B4E9", "#E69F00", "#CC79A7", "#D55E00", "#8A8F98"), strict=True))
+FATE_COLOURS = {fate: look.colour for fate, look in LOOKS.items()}
 # part, where it begins and ends in a span, colour, hatch
-_PARTS = (("download", 2, 3, "#56B4E9", "////"), ("compute", 3, 4, "#0072B2", ""), ("upload", 4, 5, "#E69F00", "\\\\\\\\"))
+_PARTS = (
+    ("download", 2, 3, "#56B4E9", "////"),
+    ("compute", 3, 4, "#0072B2", ""),
+    ("upload", 4, 5, "#E69F00", "\\\\\\\\"),
+)
 _JOULES = (("compute", "#0072B2", ""), ("radio", "#E69F00", "////"), ("idle", "#8A8F98", "...."))
 _ROUNDS, _CLIENTS = 3, 24  # of a Gantt chart on paper
 _WHITE = "#ffffff"
@@ -63,7 +67,9 @@ def _map(axes: Axes, p: Participation) -> None:
     norm = BoundaryNorm([i - 0.5 for i in range(len(FATE_COLOURS) + 2)], shades.N)
     axes.imshow(codes, aspect="auto", extent=extent, cmap=shades, norm=norm, interpolation="nearest")
     seen = {c for row in p.cells for c in row}
-    key = [Patch(color=FATE_COLOURS[fate], label=words) for fate, words in timeline.FATES.items() if LETTERS[fate] in seen]
+    key = [
+        Patch(color=FATE_COLOURS[fate], label=words) for fate, words in timeline.FATES.items() if LETTERS[fate] in seen
+    ]
     axes.legend(handles=key, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, handlelength=1)
 
 
@@ -105,7 +111,9 @@ def _energy(axes: Axes, entries: list[Entry]) -> None:
     base = [0.0] * len(bars)
     for part, shade, hatch in _JOULES:
         tall = [joules[part] for _, joules in bars]
-        axes.bar(range(len(bars)), tall, bottom=base, color=shade, hatch=hatch, edgecolor=_WHITE, linewidth=0, label=part)
+        axes.bar(
+            range(len(bars)), tall, bottom=base, color=shade, hatch=hatch, edgecolor=_WHITE, linewidth=0, label=part
+        )
         base = [a + b for a, b in zip(base, tall, strict=True)]
     axes.set_xticks(range(len(bars)), [name for name, _ in bars], rotation=90 if len(bars) > 6 else 0)
     axes.grid(False, axis="x")
@@ -121,13 +129,21 @@ def _staleness(axes: Axes, entries: list[Entry]) -> None:
         axes.bar([age + (i - (len(told) - 1) / 2) * width for age, _ in found], [count / all_ for _, count in found],
                  width=width, color=colour(entry.style))  # fmt: skip
     axes.grid(False, axis="x")
+    _whole(axes)
     axes.set_xlabel("server steps since the model it is of")
     axes.set_ylabel("share of used replies")
+
+
+def _whole(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _partition(axes: Axes, spread: Labels) -> None:
     axes.grid(False)
     image: Any = axes.imshow(spread.counts, aspect="auto", cmap="Blues", vmin=0, interpolation="nearest")
+    _whole(axes)
     axes.set_xlabel("clients with a like mix, grouped" if spread.grouped else "client")
     axes.set_yticks(range(len(spread.classes)), list(spread.classes))
     axes.set_ylabel("class")

@@ -67,17 +67,18 @@ def section_body(entries: Sequence[Entry]) -> str:
     if len(sound) < 2 or not xs or not ys:
         return ""
     words = (
-        "<p>Each method where it came to in the end, the median of its last evaluations. Filled signs are on the front: no "
-        "method shown is at least as good on both axes and better on one. Methods that diverged or failed are left out.</p>"
+        "<p>Each method where it came to in the end, the median of its last evaluations. Filled signs are on the "
+        "front: no method shown is at least as good on both axes and better on one. Methods that diverged or "
+        "failed are left out.</p>"
     )
     controls = (
         f'<div class="choices">{sections.segments("pareto-y", "reached", ys)}'
         f"{sections.segments('pareto-x', 'paid', xs)}</div>"
     )
     figure = (
-        '<figure><figcaption><h3>Pareto front</h3><p>the dotted line bounds what the methods shown can have</p></figcaption>'
-        '<div class="plot" role="img" aria-label="What methods reached against what they paid; the table below has the '
-        f'numbers" data-pareto="yes" data-x="{next(iter(xs))}" data-reached="{next(iter(ys))}"></div></figure>'
+        "<figure><figcaption><h3>Pareto front</h3><p>the dotted line bounds what the methods shown can have</p>"
+        '</figcaption><div class="plot" role="img" aria-label="What methods reached against what they paid; the table '
+        f'below has the numbers" data-pareto="yes" data-x="{next(iter(xs))}" data-reached="{next(iter(ys))}"></div></figure>'
     )
     return words + controls + figure + _table(sound, points, xs, ys)
 

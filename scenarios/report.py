@@ -45,7 +45,7 @@ def write(folder: Path) -> Path:
         + section("origin", "Where it comes from", origin(result))
     )
     data = page_data([result], entries, spread)
-    data |= {"shadows": shadows.points(result, entries), "timelines": drawn}
+    data |= {"shadows": shadows.points(result, entries), "timelines": drawn, "fates": devices_section.fates()}
     page = document(f"{name} · report", top, body, data)
     return save(page, Path(folder) / "report.html")
 

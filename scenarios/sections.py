@@ -184,7 +184,7 @@ def code(text: str, what: str) -> str:
 
 
 def segments(name: str, legend: str, choices: Mapping[str, str], chosen: str | None = None) -> str:
-    """A row of radio buttons, value to text, the first or `chosen` one pressed; empty where there is nothing to choose."""
+    """A row of radio buttons, value to text, the first or `chosen` one pressed; empty where there is no choice."""
     if len(choices) < 2:
         return ""
     pressed = next(iter(choices)) if chosen is None else chosen

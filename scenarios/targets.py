@@ -1,7 +1,7 @@
 """What a target cost: the fair question when methods send messages of different sizes and devices take their time.
 
 The target is a value that every method reached, the best of the weakest, or what the uncompressed method came to; what
-a method paid is its uplink, or its virtual time, when it first was there. Methods that diverged have no say in the target.
+a method paid is its uplink, or its virtual time, when it first was there. Methods that diverged have no say in it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""timeline.parquet of a run folder: when each asked client did what, in virtual seconds, and what became of its reply."""
+"""timeline.parquet of a run folder: when each asked client did what on the virtual clock, and what it came to."""
 
 from __future__ import annotations
 

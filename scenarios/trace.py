@@ -1,7 +1,7 @@
-"""A timeline as a trace that ui.perfetto.dev and chrome://tracing open: a process for each method, a track for each client.
+"""A timeline as a trace for ui.perfetto.dev and chrome://tracing: a process for each method, a track for each client.
 
-The JSON Array/Object format of the Trace Event Format (Google, 2016): `X` events with `ts` and `dur` in microseconds, here of
-virtual time, and `M` events with names.
+The JSON Array/Object format of the Trace Event Format (Google, 2016): `X` events with `ts` and `dur` in microseconds,
+here of virtual time, and `M` events with names.
 """
 
 from __future__ import annotations
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 Event = dict[str, Any]
-_SPANS = (("download", "begins", "downloaded"), ("compute", "downloaded", "computed"), ("upload", "computed", "arrives"))
+_SPANS = (
+    ("download", "begins", "downloaded"),
+    ("compute", "downloaded", "computed"),
+    ("upload", "computed", "arrives"),
+)
 ROUNDS = 0  # the track of a method's rounds; client i has track i + 1
 
 
 def write(folder: Path, out: Path | None = None) -> Path:
-    """Writes the trace of a run folder to `out`, else to trace.json in the folder, and returns where. A name that ends with
-    .gz is compressed, which Perfetto reads too.
+    """Writes the trace of a run folder to `out`, else to trace.json in the folder, and returns where. A name that ends
+    with .gz is compressed, which Perfetto reads too.
 
     Raises: InputError where the run has no timeline or it is broken.
     """
@@ -47,7 +51,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
 
 
 def _opened(path: Path, packed: bool) -> TextIO:
-    return gzip.open(path, "wt", encoding="utf-8") if packed else path.open("w", encoding="utf-8")  # type: ignore[return-value]
+    return gzip.open(path, "wt", encoding="utf-8") if packed else path.open("w", encoding="utf-8")
 
 
 def _dump(file: TextIO, found: Iterator[Event]) -> None:
@@ -66,10 +70,16 @@ def events(frame: DataFrame) -> Iterator[Event]:
         yield _name(pid, ROUNDS, "thread_name", "rounds")
         for client in sorted(set(rows["client"].tolist())):
             yield _name(pid, client + 1, "thread_name", f"client {client}")
-            yield {"ph": "M", "pid": pid, "tid": client + 1, "name": "thread_sort_index", "args": {"sort_index": client + 1}}
+            yield {
+                "ph": "M",
+                "pid": pid,
+                "tid": client + 1,
+                "name": "thread_sort_index",
+                "args": {"sort_index": client + 1},
+            }
         yield from _rounds(pid, rows)
-        for row in rows.itertuples(index=False):
-            yield from _spans(pid, row._asdict())  # type: ignore[operator]
+        for row in rows.itertuples(index=False, name=None):
+            yield from _spans(pid, dict(zip(frame.columns, row, strict=True)))
 
 
 def _name(pid: int, tid: int, kind: str, name: str) -> Event:
@@ -77,7 +87,7 @@ def _name(pid: int, tid: int, kind: str, name: str) -> Event:
 
 
 def _rounds(pid: int, rows: DataFrame) -> Iterator[Event]:
-    """A span for each round, from when it asked until the next one did, and for the last until its last reply was there."""
+    """A span for each round, from when it asked until the next one did, the last one until its last reply was there."""
     asked = rows.groupby("round")["asked"].min().sort_index()
     last = rows[rows["round"] == asked.index[-1]]
     over = max(float(asked.iloc[-1]), _latest(last))

@@ -15,8 +15,8 @@ from typing import Any
 
 # no name is resolved, and 127.0.0.1 alone is spoken to past a proxy that is not there
 _OFFLINE = ("--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:9", "--disable-background-networking")
-_QUIET = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-sync",
-          "--disable-component-update", "--window-size=1280,1000", "--hide-scrollbars")  # fmt: skip
+_QUIET = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+          "--disable-sync", "--disable-component-update", "--window-size=1280,1000", "--hide-scrollbars")  # fmt: skip
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # of the WebDriver standard
 
 

@@ -98,7 +98,8 @@ const stub = () => new Proxy(function () {}, {get: (_, k) => (k === Symbol.toPri
 const box = (dataset) => ({dataset, addEventListener() {}});
 const boxes = {"[data-goal]": [box({goal: "grad_norm_sq", hover: ".3~g", at: "0.3"})],
   "[data-shadows]": [box({shadows: "yes"})]};
-globalThis.document = {querySelector: () => null, getElementById: (id) => (id === "data" ? {textContent: DATA} : null), documentElement: {},
+globalThis.document = {querySelector: () => null,
+  getElementById: (id) => (id === "data" ? {textContent: DATA} : null), documentElement: {},
   querySelectorAll: (s) => boxes[s] || []};
 globalThis.getComputedStyle = () => ({getPropertyValue: () => "#123456"});
 globalThis.location = {hash: ""};

@@ -17,8 +17,8 @@ DEADLINE = 12.0
 
 
 def frame(method: str, clients: int, rounds: int, share: int = 1) -> DataFrame:
-    """Every round asks each `share`-th client. Client i downloads for 1 s, computes for 1 + i mod 10 s and uploads for 2 s;
-    what takes longer than 12 s is late, every 7th of the punctual is lost on its way, and a round lasts 12 s.
+    """Every round asks each `share`-th client. Client i downloads for 1 s, computes for 1 + i mod 10 s and uploads for
+    2 s; what takes longer than 12 s is late, every 7th of the punctual is lost on its way, and a round lasts 12 s.
     """
     lines = []
     for r in range(1, rounds + 1):
@@ -27,8 +27,9 @@ def frame(method: str, clients: int, rounds: int, share: int = 1) -> DataFrame:
             begins, downloaded = asked + 0.5, asked + 1.5
             computed, arrives = downloaded + 1 + client % 10, downloaded + 3 + client % 10
             fate = "late" if arrives > asked + DEADLINE else "lost" if (client + r) % 7 == 0 else "used"
-            lines.append([method, r, client, asked, begins, downloaded, computed, arrives if fate != "lost" else float("nan"),
-                          fate, r if fate == "used" else -1, 300.0, 4000.0, 2.5])  # fmt: skip
+            there = arrives if fate != "lost" else float("nan")
+            lines.append([method, r, client, asked, begins, downloaded, computed, there, fate,
+                          r if fate == "used" else -1, 300.0, 4000.0, 2.5])  # fmt: skip
     return DataFrame(lines, columns=list(timeline.COLUMNS)).astype(timeline.COLUMNS)
 
 
@@ -52,9 +53,16 @@ def timed(
     """Writes the folder and returns it. The first method is uncompressed; each takes 12 virtual seconds a round."""
     methods, frames = [], []
     for i, label in enumerate(labels):
-        lines = rows(label, [2.0 / (1 + 0.3 * j + 0.1 * i * j) for j in range(1 + rounds // 10)], saving=1.0 if i == 0 else 40.0 * i)
+        lines = rows(
+            label,
+            [2.0 / (1 + 0.3 * j + 0.1 * i * j) for j in range(1 + rounds // 10)],
+            saving=1.0 if i == 0 else 40.0 * i,
+        )
         for line in lines:
-            line |= {"virtual_seconds": DEADLINE * line["round"] / (1 + i), "uplink_wire_bytes": 2.0 * line["uplink_bytes"]}
+            line |= {
+                "virtual_seconds": DEADLINE * line["round"] / (1 + i),
+                "uplink_wire_bytes": 2.0 * line["uplink_bytes"],
+            }
         frames.append(frame(label, clients, rounds, share))
         summary = {"devices": devices(frames[-1]), "virtual_seconds": lines[-1]["virtual_seconds"]}
         summary |= {"compressor": "Identity()"} if i == 0 else {}
