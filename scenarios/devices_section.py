@@ -8,7 +8,7 @@ from html import escape as e
 from typing import Any
 
 from scenarios import sections, timeline, units
-from scenarios.figures_timeline import LOOKS, SPANS, gantt, participation
+from scenarios.figures_timeline import CELLS, COLUMNS, LOOKS, ROWS, SPANS, gantt, participation
 from scenarios.results import Result
 from scenarios.sections import Entry
 
@@ -33,12 +33,15 @@ def timelines(result: Result, entries: Sequence[Entry]) -> list[Drawn | None]:
     if frame is None:
         return [None] * len(entries)
     rows = dict(iter(frame.groupby("method", sort=False)))
-    share = max(600, SPANS // max(1, len(rows)))
+    spans = max(200, SPANS // max(1, len(rows)))
+    columns = min(COLUMNS, max(40, CELLS // (ROWS * max(1, len(rows)))))
     found: list[Drawn | None] = []
     for entry in entries:
         own = rows.get(entry.method["label"])
         found.append(
-            None if own is None else {"participation": asdict(participation(own)), "gantt": asdict(gantt(own, share))}
+            None
+            if own is None
+            else {"participation": asdict(participation(own, ROWS, columns)), "gantt": asdict(gantt(own, spans))}
         )
     return found
 
@@ -110,7 +113,7 @@ def _gantt(first: Drawn | None) -> str:
         f" This page has spans of {len(g['clients']):,} of {clients:,} clients in rounds {_ranges(have)}; "
         "<code>fl-ef21 trace DIR</code> writes all of them."
     )  # fmt: skip
-    until = have[min(4, len(have)) - 1]
+    until = next(have[i] for i in range(min(4, len(have)) - 1, -1, -1) if have[i] == have[0] + i)
     field = '<label>{} <input type="number" id="gantt-{}" min="{}" max="{}" value="{}"></label>'
     return (
         "<figure><figcaption><h3>Round by round</h3><p>what each client did on the virtual clock; dotted lines: a "
@@ -120,8 +123,8 @@ def _gantt(first: Drawn | None) -> str:
         f"{field.format('rounds', 'from', have[0], have[-1], have[0])}"
         f"{field.format('to', 'to', have[0], have[-1], until)}"
         '<button type="button" id="gantt-later">later →</button>'
-        '<span id="gantt-none" class="hint" hidden>This page has no spans of these rounds.</span></div></figcaption>'
-        '<div class="plot tall" role="img" aria-label="Gantt chart of what clients did, on the virtual clock" '
+        '<span id="gantt-none" class="hint" role="status" hidden>There are no spans of the rounds between.</span></div>'
+        '</figcaption><div class="plot tall" role="img" aria-label="Gantt chart of clients on the virtual clock" '
         'data-gantt="yes"></div></figure>'
     )
 

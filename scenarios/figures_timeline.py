@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 ROWS, COLUMNS = 160, 240  # cells of a participation map
-SPANS = 6000  # of all Gantt charts of a page together: a third of a megabyte
-ASKED = 100  # clients of a round that a Gantt chart has spans of, at most about
+CELLS = 3 * ROWS * COLUMNS  # of all maps of a page together: a quarter of a megabyte
+SHADES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"  # 0 to `most`
+SPANS = 3600  # of all Gantt charts of a page together: a quarter of a megabyte
+ASKED = 48  # clients of a round that a Gantt chart has spans of, at most about
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,9 @@ class Participation:
       width: rounds of a column.
       clients: how many there are.
       cells: a letter of LETTERS for each column; empty where rows or columns are groups.
-      used, asked: per row and column how many replies were used, and how many clients asked, per client and round, in
-        whole per cents; empty where `cells` is not.
+      used, asked: per row and column how many replies were used, and how many clients asked, per client and round: a
+        letter of SHADES for each column. Empty where `cells` is not.
+      most: what the last of SHADES stands for, a share.
     """
 
     rows: list[Any]
@@ -57,8 +60,9 @@ class Participation:
     width: int
     clients: int
     cells: list[str]
-    used: list[list[int]]
-    asked: list[list[int]]
+    used: list[str]
+    asked: list[str]
+    most: float
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def participation(timeline: DataFrame, rows: int = ROWS, columns: int = COLUMNS)
     if len(order) <= rows and width == 1:
         grid = np.full((len(order), across), ".")
         grid[row, column] = timeline["fate"].map(LETTERS).to_numpy(dtype=str)
-        return Participation(list(order), rounds, 1, len(order), ["".join(line) for line in grid], [], [])
+        return Participation(list(order), rounds, 1, len(order), ["".join(line) for line in grid], [], [], 1.0)
     down = min(rows, len(order))
     edges = [i * len(order) // down for i in range(down + 1)]
     group = np.searchsorted(edges, row, side="right") - 1
@@ -110,7 +114,9 @@ def participation(timeline: DataFrame, rows: int = ROWS, columns: int = COLUMNS)
     names: list[Any] = [[a + 1, b] for a, b in pairwise(edges)]
     if down == len(order):
         names = list(order)
-    return Participation(names, rounds, width, len(order), [], _percent(used, held), _percent(asked, held))
+    most = float((asked / held).max())
+    used, asked = _shades(used / held, most), _shades(asked / held, most)
+    return Participation(names, rounds, width, len(order), [], used, asked, float(f"{most:.4g}"))
 
 
 def _counts(row: Any, column: Any, which: Any, shape: tuple[int, ...]) -> Any:
@@ -119,9 +125,9 @@ def _counts(row: Any, column: Any, which: Any, shape: tuple[int, ...]) -> Any:
     return found
 
 
-def _percent(counts: Any, held: Any) -> list[list[int]]:
-    found: list[list[int]] = np.rint(100 * counts / held).astype(int).tolist()
-    return found
+def _shades(shares: Any, most: float) -> list[str]:
+    codes = np.rint((len(SHADES) - 1) * shares / most).astype(int)
+    return ["".join(SHADES[code] for code in row) for row in codes.tolist()]
 
 
 def gantt(timeline: DataFrame, spans: int = SPANS) -> Gantt:

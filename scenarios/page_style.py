@@ -53,6 +53,7 @@ select, .range input, .range button { padding: .2rem .5rem; border: 1px solid va
 .range button { cursor: pointer; } .range button:hover { border-color: var(--accent); } .range .hint { margin: 0; }
 .key { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: .4rem 0 0; padding: 0; list-style: none;
   color: var(--soft); font-size: .85rem; }
+.key[hidden] { display: none; }
 .cell { display: inline-block; width: 1.15em; height: 1.15em; margin-right: .4em; border-radius: 3px; color: #fff;
   line-height: 1.15em; text-align: center; vertical-align: -.2em; overflow: hidden; }
 .segment { position: relative; }

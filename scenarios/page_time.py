@@ -11,11 +11,15 @@ const plain = () => ({gridcolor: css("--grid"), linecolor: css("--line"), zeroli
 function participation(box) {
   const p = timeline().participation, lettered = p.cells.length > 0;
   const code = (c) => (c === "." ? null : fates.findIndex((f) => f.letter === c));
-  const z = lettered ? p.cells.map((row) => [...row].map(code)) : p.used;
+  const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const share = (row) => [...row].map((c) => 100 * p.most * letters.indexOf(c) / 63);
+  const z = lettered ? p.cells.map((row) => [...row].map(code)) : p.used.map(share);
+  const asked = p.asked.map(share);
+  all(".key").forEach((key) => { key.hidden = !lettered; });
   const who = p.rows.map((r) => Array.isArray(r) ? `clients at places ${r[0]} to ${r[1]}` : `client ${r}`);
   const when = p.rounds.map((r) => p.width > 1 ? `rounds ${r} to ${r + p.width - 1}` : `round ${r}`);
   const words = z.map((row, i) => row.map((v, j) => `${who[i]}, ${when[j]}<br>` + (lettered
-    ? (v === null ? "not asked" : fates[v].words) : `${v} % used, ${p.asked[i][j]} % asked`)));
+    ? (v === null ? "not asked" : fates[v].words) : `${v.toPrecision(2)} % used, ${asked[i][j].toPrecision(2)} % asked`)));
   const few = z.length <= 40 && p.rounds.length <= 60;
   const steps = fates.flatMap((f, i) => [[i / fates.length, f.colour], [(i + 1) / fates.length, f.colour]]);
   const shades = [0, 1, 2, 3].map((i) => [[0, 0.25, 0.6, 1][i], css(`--h${i}`)]);
@@ -34,14 +38,17 @@ function participation(box) {
       title: {text: "clients, quickest on top", standoff: 8}}}, config("participation"));
 }
 
-// The rounds asked for, as near as the page has them.
+// The rounds asked for, as far as the page has them one after another.
 function roundRange(g) {
   const from = document.getElementById("gantt-from"), to = document.getElementById("gantt-to");
   const have = g.rounds.map(([r]) => r), last = have[have.length - 1];
-  const near = (v, otherwise) => Number.isFinite(v) ? Math.min(Math.max(Math.round(v), have[0]), last) : otherwise;
+  const near = (v, otherwise) => (Number.isFinite(v) ? have.find((r) => r >= v) || last : otherwise);
   const a = near(from.valueAsNumber, have[0]), b = Math.max(a, near(to.valueAsNumber, a));
-  from.value = a; to.value = b;
-  return g.rounds.filter(([r]) => r >= a && r <= b);
+  let end = have.indexOf(a);
+  while (have[end + 1] === have[end] + 1 && have[end + 1] <= b) end += 1;
+  document.getElementById("gantt-none").hidden = have[end] >= b;
+  from.value = a; to.value = have[end];
+  return g.rounds.slice(have.indexOf(a), end + 1);
 }
 
 // Some of the rows, evenly and with both ends, so that each can be seen.
@@ -53,10 +60,7 @@ function gantt(box) {
   const inside = g.spans.filter((s) => numbers.has(s[1]));
   const rows = few([...new Set(inside.map((s) => s[0]))].sort((a, b) => a - b), 48), seen = new Set(rows);
   const spans = inside.filter((s) => seen.has(s[0]));
-  const none = document.getElementById("gantt-none");
-  none.hidden = rounds.length > 0;
-  const start = rounds.length ? rounds[0][1] : 0;
-  const end = Math.max(...rounds.map(([, , over]) => over), start);
+  const start = rounds[0][1], end = Math.max(...rounds.map(([, , over]) => over), start);
   const [scale, unit] = span(end - start), name = (i) => `client ${g.clients[i]}`;
   const parts = [["download", 2, 3, "#56B4E9", "/"], ["compute", 3, 4, "#0072B2", ""],
     ["upload", 4, 5, "#E69F00", "\\"]];
@@ -148,12 +152,13 @@ function staleness(box) {
   config("staleness"));
 }
 
+// As many rounds as are shown, earlier or later; over a gap if there is one.
 function move(step) {
   const from = document.getElementById("gantt-from"), to = document.getElementById("gantt-to");
   const have = timeline().gantt.rounds.map(([r]) => r), a = have.indexOf(from.valueAsNumber);
-  const width = have.filter((r) => r >= from.valueAsNumber && r <= to.valueAsNumber).length || 1;
-  const at = Math.min(Math.max((a < 0 ? 0 : a) + step * width, 0), Math.max(have.length - width, 0));
-  from.value = have[at]; to.value = have[Math.min(at + width, have.length) - 1];
+  const width = to.valueAsNumber - from.valueAsNumber + 1;
+  const at = Math.min(Math.max(a + step * width, 0), have.length - 1);
+  from.value = have[at]; to.value = have[at] + width - 1;
   all("[data-gantt]").forEach(gantt);
 }
 

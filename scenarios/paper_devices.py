@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scenarios import devices_section, timeline
 from scenarios.figures import Labels, labels
-from scenarios.figures_timeline import LETTERS, LOOKS, Gantt, Participation, gantt, participation
+from scenarios.figures_timeline import LETTERS, LOOKS, SHADES, Gantt, Participation, gantt, participation
 from scenarios.folder import folder_name
 from scenarios.paper import Plate, axis, colour
 from scenarios.results import Result
@@ -57,7 +57,8 @@ def _map(axes: Axes, p: Participation) -> None:
     axes.set_xlabel("round")
     if not p.cells:
         axes.set_ylabel(f"{p.clients:,} clients, quickest on top")
-        image = axes.imshow(p.used, aspect="auto", extent=extent, cmap="Blues", vmin=0, interpolation="nearest")
+        used = [[100 * p.most * SHADES.index(c) / (len(SHADES) - 1) for c in row] for row in p.used]
+        image = axes.imshow(used, aspect="auto", extent=extent, cmap="Blues", vmin=0, interpolation="nearest")
         assert axes.figure is not None
         axes.figure.colorbar(image, ax=axes, label="% of clients and rounds used")
         return

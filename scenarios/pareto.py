@@ -77,8 +77,8 @@ def section_body(entries: Sequence[Entry]) -> str:
     )
     figure = (
         "<figure><figcaption><h3>Pareto front</h3><p>the dotted line bounds what the methods shown can have</p>"
-        '</figcaption><div class="plot" role="img" aria-label="What methods reached against what they paid; the table '
-        f'below has the numbers" data-pareto="yes" data-x="{next(iter(xs))}" data-reached="{next(iter(ys))}"></div></figure>'
+        '</figcaption><div class="plot" role="img" aria-label="What methods reached against what they paid; below '
+        f'is a table" data-pareto="yes" data-x="{next(iter(xs))}" data-reached="{next(iter(ys))}"></div></figure>'
     )
     return words + controls + figure + _table(sound, points, xs, ys)
 

@@ -16,7 +16,7 @@ from scenarios.results import Result
 from scenarios.sections import Entry
 from scenarios.traffic_table import traffic_table
 
-_POINTS = 8000  # of all curves together: half a megabyte
+_POINTS, _STEPS = 6000, 2000  # of all curves together, and of what targets cost: half a megabyte
 
 
 def write(folder: Path) -> Path:
@@ -190,7 +190,7 @@ def page_data(
     results: Sequence[Result], entries: Sequence[Entry], spreads: Sequence[tuple[str, Labels]]
 ) -> dict[str, Any]:
     """What the page's script draws and other programs may read, fit for JSON."""
-    points = max(2, min(1000, _POINTS // max(1, len(entries))))
+    points, steps = (max(2, min(1000, most // max(1, len(entries)))) for most in (_POINTS, _STEPS))
     methods = [
         {
             "label": entry.label,
@@ -199,7 +199,7 @@ def page_data(
             "style": asdict(entry.style),
             "final": plain(entry.method),
             "curves": curves(entry.rounds, points),
-            "targets": goals.curves(entry, points),
+            "targets": goals.curves(entry, steps),
             "point": pareto.point(entry),
             **devices_section.of_method(entry),
         }
