@@ -45,6 +45,7 @@ def figures(
     ] = None,
     format: Annotated[Picture, typer.Option("--format", help="Of the files.")] = Picture.pdf,
     width: Annotated[Width, typer.Option(help="Of a column of 85 mm, or of two.")] = Width.single,
+    only: Annotated[str, typer.Option(metavar="PATTERN", help="Names to draw, such as 'test_accuracy-*'.")] = "*",
     debug: Debug = False,
 ) -> None:
     """Draw a run's figures for a paper, one a file; needs pip install 'fl-ef21[pdf]'.
@@ -53,4 +54,4 @@ def figures(
     """
     from scenarios.commands import reading
 
-    reading.figures(folder, out, format.value, width.value, debug)
+    reading.figures(folder, out, format.value, width.value, only, debug)

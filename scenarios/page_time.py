@@ -19,7 +19,8 @@ function participation(box) {
   const who = p.rows.map((r) => Array.isArray(r) ? `clients at places ${r[0]} to ${r[1]}` : `client ${r}`);
   const when = p.rounds.map((r) => p.width > 1 ? `rounds ${r} to ${r + p.width - 1}` : `round ${r}`);
   const words = z.map((row, i) => row.map((v, j) => `${who[i]}, ${when[j]}<br>` + (lettered
-    ? (v === null ? "not asked" : fates[v].words) : `${v.toPrecision(2)} % used, ${asked[i][j].toPrecision(2)} % asked`)));
+    ? (v === null ? "not asked" : fates[v].words)
+    : `${v.toPrecision(2)} % used, ${asked[i][j].toPrecision(2)} % asked`)));
   const few = z.length <= 40 && p.rounds.length <= 60;
   const steps = fates.flatMap((f, i) => [[i / fates.length, f.colour], [(i + 1) / fates.length, f.colour]]);
   const shades = [0, 1, 2, 3].map((i) => [[0, 0.25, 0.6, 1][i], css(`--h${i}`)]);

@@ -8,10 +8,11 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fl_ef21.errors import InputError, choose
+from fl_ef21.errors import InputError, choose, nearest
 from scenarios import goals, pareto, units
 from scenarios.figures import INK, Style
 from scenarios.figures import X as AXES
@@ -61,11 +62,14 @@ class Plate:
     methods: list[Entry] = field(default_factory=list)
 
 
-def write(folder: Path, out: Path | None = None, format: str = "pdf", width: str = "single") -> list[Path]:
-    """Writes every figure the run has numbers for into `out`, else the folder's `figures`, and returns the files.
+def write(
+    folder: Path, out: Path | None = None, format: str = "pdf", width: str = "single", only: str = "*"
+) -> list[Path]:
+    """Writes every figure the run has numbers for and whose name is like `only` into `out`, else the folder's
+    `figures`; returns the files.
 
-    Raises: InputError where `folder` is no run folder, or format or width is not known; ModuleNotFoundError where
-    matplotlib is missing.
+    Raises: InputError where `folder` is no run folder, format or width is not known, or no name is like `only`;
+    ModuleNotFoundError where matplotlib is missing.
     """
     metadata, inches = choose(FORMATS, format, "--format"), choose(WIDTHS, width, "--width")
     result = Result.load(folder)
@@ -75,12 +79,16 @@ def write(folder: Path, out: Path | None = None, format: str = "pdf", width: str
     into = folder / "figures" if out is None else out
     if into.exists() and not into.is_dir():
         raise InputError("--out", str(into), "is a file; name a folder")
+    made = list(plates(result, entries))
+    wanted = [plate for plate in made if fnmatchcase(plate.name, only)]
+    if made and not wanted:
+        raise InputError("--only", only, nearest(only, [plate.name for plate in made]))
     into.mkdir(parents=True, exist_ok=True)
     from matplotlib import rc_context
 
     written = []
     with rc_context(_LOOKS):
-        for plate in plates(result, entries):
+        for plate in wanted:
             path = into / f"{plate.name}.{format}"
             _figure(plate, inches).savefig(path, format=format, metadata=metadata)
             written.append(path)
@@ -162,11 +170,12 @@ def _upright(axes: Axes, y: str, settled: list[float]) -> None:
     """The scale of what was reached; what diverged leaves the figure."""
     if y == "grad_norm_sq" and any(v > 0 for v in settled):
         axes.set_yscale("log")
-        axes.set_ylim(top=1.5 * max(settled))
+        axes.set_ylim(min(v for v in settled if v > 0) / 1.3, 1.3 * max(settled))
     elif y == "test_accuracy":
         axes.yaxis.set_major_formatter(_percent)
     elif settled:
-        axes.set_ylim(top=max(settled) + 0.05 * (max(settled) - min(settled) or 1.0))
+        pad = 0.05 * (max(settled) - min(settled) or 1.0)
+        axes.set_ylim(min(settled) - pad, max(settled) + pad)
 
 
 def _percent(share: float, _: float) -> str:

@@ -45,10 +45,10 @@ def trace(folder: Path, out: Path | None, debug: bool) -> None:
         typer.echo(page.write(folder, out))
 
 
-def figures(folder: Path, out: Path | None, format: str, width: str, debug: bool) -> None:
+def figures(folder: Path, out: Path | None, format: str, width: str, only: str, debug: bool) -> None:
     """Write the figures of a run for a paper and print where they are."""
     with explained(debug):
         from scenarios import paper
 
-        for path in paper.write(folder, out, format, width):
+        for path in paper.write(folder, out, format, width, only):
             typer.echo(path)

@@ -47,9 +47,8 @@ class Browser:
 
     def type(self, css: str, text: str) -> None:
         """Replaces what stands in a field, and leaves it."""
-        element = self._find(css)
-        self.ask("POST", f"/element/{element}/clear")
-        self.ask("POST", f"/element/{element}/value", {"text": text + "\N{TAB}"})
+        control, release, tab = "\ue009", "\ue000", "\ue004"
+        self.ask("POST", f"/element/{self._find(css)}/value", {"text": f"{control}a{release}{text}{tab}"})
 
     def _find(self, css: str) -> str:
         return str(self.ask("POST", "/element", {"using": "css selector", "value": css})[ELEMENT])
