@@ -9,7 +9,7 @@ STYLE = """
   --grid: #2a3037; --page: #121518; --panel: #1a1e23; --accent: #6cbcf0; --warn: #ffb27a; --warn-bg: #2c2119;
   --good: #4fd1a5; --h0: #1a1e23; --h1: #0b4a72; --h2: #56b4e9; --h3: #f3faff; --shadow: none; } }
 * { box-sizing: border-box; }
-html { -webkit-text-size-adjust: 100%; }
+html { -webkit-text-size-adjust: 100%; scroll-padding-top: 10rem; } /* not under .controls */
 body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, -apple-system,
   "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; font-variant-numeric: tabular-nums; }
 main, header.top, footer { max-width: 76rem; margin: 0 auto; padding: 0 1.5rem; }

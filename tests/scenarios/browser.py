@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,12 +30,20 @@ class Browser:
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         data = None if method == "GET" else json.dumps(body or {}).encode()
         request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=120) as reply:
-            return json.load(reply)["value"]
+        try:
+            with urllib.request.urlopen(request, timeout=120) as reply:
+                return json.load(reply)["value"]
+        except urllib.error.HTTPError as refused:
+            said = json.load(refused)["value"]
+            raise AssertionError(f"{path} {body}: {said['message'][:600]}") from None
 
-    def open(self, page: Path, colours: str = "light") -> None:
-        features = [{"name": "prefers-color-scheme", "value": colours}]
+    def colours(self, scheme: str) -> None:
+        """Light or dark, as the system would say."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.ask("POST", "/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}})
+
+    def open(self, page: Path) -> None:
+        self.colours("light")
         self.ask("POST", "/url", {"url": page.resolve().as_uri()})
 
     def js(self, script: str) -> Any:

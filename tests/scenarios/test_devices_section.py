@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from scenarios import devices_section, pareto
 from scenarios.pareto import dominators, point
+from scenarios.report import write
 from scenarios.results import Result
 from scenarios.sections import Entry
 from tests.scenarios.run_folder import DENSE, make, rows
@@ -109,3 +111,16 @@ def test_the_front_is_told_in_words(tmp_path: Path) -> None:
     text = report(timed(tmp_path)).text
     assert "The front in test accuracy, uplink bytes, virtual time together" in text
     assert "no: ef21-sgdm is no worse anywhere" in text
+
+
+@pytest.mark.nightly
+def test_a_page_of_many_methods_clients_and_rounds_is_under_six_megabytes(tmp_path: Path) -> None:
+    folder = timed(tmp_path / "run", [f"method {i}" for i in range(12)], clients=1500, rounds=1000, share=7)
+    lines = (folder / "rounds.jsonl").read_text().splitlines()
+    every = [json.dumps(json.loads(line) | {"round": 10 * r + k}) for r, line in enumerate(lines) for k in range(10)]
+    (folder / "rounds.jsonl").write_text("".join(line + "\n" for line in every))  # each of the rounds is evaluated
+    classes, held = [str(c) for c in range(64)], [[(7 * i + c) % 90 for c in range(64)] for i in range(1500)]
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["partition"] = {"scheme": "dirichlet", "classes": classes, "label_counts": held}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    assert write(folder).stat().st_size < 6e6
