@@ -1,6 +1,7 @@
 """The page's script: draws every figure anew from what is chosen. Kept in Python because a Flower bundle
 carries no .js file."""
 
+from scenarios.page_fairness import FAIRNESS
 from scenarios.page_plots import PLOTS
 from scenarios.page_time import TIME
 
@@ -141,6 +142,8 @@ const ofMethods = () => {
   all("[data-shadows]").forEach(shadows);
   all("[data-energy]").forEach(energy);
   all("[data-staleness]").forEach(staleness);
+  all("[data-quantiles]").forEach(quantiles);
+  all("[data-served]").forEach(served);
 };
 function draw() {
   ofMethods();
@@ -184,9 +187,12 @@ all("input[name=x]").forEach((input) => {
   input.addEventListener("change", () => { pick(); all("[data-y]").forEach(curves); });
 });
 if (logBox) logBox.addEventListener("change", () => { logX = logBox.checked; all("[data-y]").forEach(curves); });
-for (const [name, plot] of [["goal-cost", goals], ["pareto-x", pareto], ["pareto-y", pareto]])
-  all(`input[name=${name}]`).forEach((input) => input.addEventListener("change",
-    () => all(plot === goals ? "[data-goal]" : "[data-pareto]").forEach(plot)));
+for (const name of ["goal-cost", "pareto-x", "pareto-y", "fairness"])
+  all(`input[name=${name}]`).forEach((input) => input.addEventListener("change", () => {
+    if (name === "fairness") { all("[data-quantiles]").forEach(quantiles); all("[data-served]").forEach(served); }
+    else if (name === "goal-cost") all("[data-goal]").forEach(goals);
+    else all("[data-pareto]").forEach(pareto);
+  }));
 all(".legend button").forEach(legend);
 all(".copy").forEach((button) => {
   button.hidden = false;
@@ -197,4 +203,4 @@ draw();
 })();
 """
 
-SCRIPT = _SCRIPT.replace("/* PLOTS */", PLOTS + TIME)
+SCRIPT = _SCRIPT.replace("/* PLOTS */", PLOTS + TIME + FAIRNESS)

@@ -8,7 +8,7 @@ from html import escape as e
 from pathlib import Path
 from typing import Any
 
-from scenarios import chaos_text, devices_section, goals, pareto, sections, shadows, units
+from scenarios import chaos_text, devices_section, fairness_figures, goals, pareto, sections, shadows, units
 from scenarios.figures import Labels, X, curves, labels
 from scenarios.headline import cards, lede
 from scenarios.page import document, save
@@ -32,19 +32,22 @@ def write(folder: Path) -> Path:
         f"{chips(result)}{sections.notices(warnings(result))}{cards(entries)}"
     )
     spread = [found] if (found := distribution(result)) else []
-    drawn = devices_section.timelines(result, entries)
+    drawn, served = devices_section.timelines(result, entries), fairness_figures.points(result, entries)
     body = (
         curve_section(entries)
         + section("targets", "What a target cost", goals.section_body(entries))
         + optional("front", "Trade-offs", pareto.section_body(entries))
         + section("final", "Final figures", sections.final_table(entries))
         + optional("devices", "Devices", devices_section.section_body(entries, drawn))
+        + optional("fairness", "Fairness", fairness_figures.section_body(served))
         + optional("shadows", "What others would have sent", shadows.section_body(result, entries))
         + optional("bytes", "Bytes", traffic_table(entries))
         + optional("holders", "Who holds what", "".join(map(partition_figure, spread, range(1))))
         + section("origin", "Where it comes from", origin(result))
     )
     data = page_data([result], entries, spread)
+    data["measures"] = list(fairness_figures.MEASURES.items())
+    data["methods"] = [m | {"fairness": one} for m, one in zip(data["methods"], served, strict=True)]
     data |= {"shadows": shadows.points(result, entries), "timelines": drawn, "fates": devices_section.fates()}
     page = document(f"{name} · report", top, body, data)
     return save(page, Path(folder) / "report.html")

@@ -12,7 +12,7 @@ import pytest
 from scenarios.compare import compare
 from scenarios.report import write
 from tests.scenarios.browser import Browser, browser, missing
-from tests.scenarios.timeline_folder import timed
+from tests.scenarios.timeline_folder import served, timed
 
 pytestmark = pytest.mark.system
 
@@ -34,7 +34,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report that has every figure, shadows among them."""
-    folder = timed(tmp_path_factory.mktemp("page") / "run", rounds=60)
+    folder = served(timed(tmp_path_factory.mktemp("page") / "run", rounds=60))
     line = {"method": "ef21-sgdm", "round": 10, "alpha": 0.1, "clients": 9, "payload_bytes": 90.0, "kept_energy": 0.5}
     (folder / "shadow.jsonl").write_text("".join(json.dumps(line | {"shadow": s}) + "\n" for s in ("own", "sign")))
     return write(folder)
@@ -46,7 +46,18 @@ def test_a_report_draws_every_figure_without_a_network_or_a_complaint(chromium: 
         chromium.colours(colours)  # the open page follows the system
         plots: list[dict[str, Any]] = chromium.js(PLOTS)
         kinds = {name for plot in plots for name in plot["data"].split(",")}
-        assert kinds >= {"y", "goal", "pareto", "map", "gantt", "energy", "staleness", "shadows", "partition"}
+        assert kinds >= {
+            "y",
+            "goal",
+            "pareto",
+            "map",
+            "gantt",
+            "energy",
+            "staleness",
+            "shadows",
+            "partition",
+            "quantiles",
+        }
         assert [plot for plot in plots if plot["svg"] < 1 or plot["shown"] < 1 or plot["marks"] < 1] == []
         told = chromium.js("return getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, told[4:-1].split(","))) < 200) == (colours == "dark")
@@ -80,7 +91,7 @@ def choose(chromium: Browser, name: str, value: str) -> None:
 def test_methods_and_axes_are_chosen_by_click(chromium: Browser, page: Path) -> None:
     chromium.open(page)
     chromium.click(".legend button")
-    for css in ("[data-y]", "[data-goal]", "[data-pareto]", "[data-shadows]"):
+    for css in ("[data-y]", "[data-goal]", "[data-pareto]", "[data-shadows]", "[data-quantiles]", "[data-served]"):
         assert "sgdm" not in names(chromium, css) and "ef21-sgdm" in names(chromium, css), css
     assert set(chromium.js("return document.querySelector('[data-energy]').data[0].x[1]")) == {"ef21-sgdm"}
     chromium.click(".legend button")
@@ -104,7 +115,10 @@ def test_methods_and_axes_are_chosen_by_click(chromium: Browser, page: Path) -> 
     assert chromium.js(front) == ["virtual time", "log"]
     marks = "return document.querySelector('[data-pareto]').data.slice(1).map((t) => [t.name, t.marker.symbol])"
     assert chromium.js(marks) == [["sgdm", "circle-open"], ["ef21-sgdm", "square"]]  # half the time, and lower
-    assert chromium.complaints() == []
+
+    choose(chromium, "fairness", "loss")
+    drawn = "return document.querySelector('[data-served]').layout.yaxis.title.text"
+    assert chromium.js(drawn) == "loss on own samples" and chromium.complaints() == []
 
 
 def gantt(chromium: Browser) -> list[str]:

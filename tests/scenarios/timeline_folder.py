@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from pandas import DataFrame
 
-from scenarios import timeline
+from scenarios import fairness_figures, timeline
 from tests.scenarios.run_folder import make, rows
 
 DEADLINE = 12.0
@@ -71,4 +71,20 @@ def timed(
     make(folder, methods)
     table = pa.concat_tables([pa.Table.from_pandas(one, preserve_index=False) for one in frames])
     parquet.write_table(table, folder / timeline.NAME, compression="zstd")
+    return folder
+
+
+def served(folder: Path, labels: Sequence[str] = ("sgdm", "ef21-sgdm"), clients: int = 12) -> Path:
+    """Adds fairness.parquet: client i of the j-th method is right in a share (i + 1) / (clients + j) and was used i
+    times; nobody has a test accuracy.
+    """
+    nan = float("nan")
+    lines = [
+        [label, i, 10 * i, 1.0 / (1 + i), (i + 1) / (clients + j), nan, ("plug", "phone")[i % 2], clients, i]
+        for j, label in enumerate(labels)
+        for i in range(clients)
+    ]
+    names = ["method", "client", "samples", "loss", "accuracy", "test_accuracy", "device_class", "asked", "used"]
+    table = pa.Table.from_pandas(DataFrame(lines, columns=names), preserve_index=False)
+    parquet.write_table(table, folder / fairness_figures.NAME, compression="zstd")
     return folder
