@@ -1,4 +1,4 @@
-"""The report's sections on bytes to target and on shadow compressors."""
+"""The report's sections on what a target cost and on shadow compressors."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.goals import WITHIN, Goal, curves, goal
+from scenarios import compare
+from scenarios.goals import WITHIN, Goal, accuracies, costs, curves, goal
 from scenarios.page_script import SCRIPT
 from scenarios.report import write
 from scenarios.results import Result
 from scenarios.sections import Entry
-from tests.scenarios.run_folder import DENSE, make, rows
+from scenarios.targets import cost_within
+from tests.scenarios.run_folder import DENSE, Row, make, rows
 from tests.scenarios.test_report import report
 
 PLAIN = {"compressor": "Identity()"}
@@ -124,3 +126,63 @@ def test_the_script_draws_both_figures(tmp_path: Path) -> None:
     assert (plain["name"], plain["y"]) == ("sgdm", [10 * DENSE, 20 * DENSE, 30 * DENSE])
     assert targets["layout"]["shapes"][0]["x0"] == 0.3
     assert [trace["x"] for trace in shadows["traces"]] == [[], [100, 65], []]
+
+
+# ---------------------------------------------------------------- accuracy
+
+
+def timed(label: str, accuracies: list[float | None], seconds: float, saving: float) -> list[Row]:
+    """Ten rounds between two evaluations, so many virtual seconds a round."""
+    lines = rows(label, [1.0] * len(accuracies), saving=saving)
+    pairs = zip(lines, accuracies, strict=True)
+    return [line | {"test_accuracy": a, "virtual_seconds": line["round"] * seconds} for line, a in pairs]
+
+
+QUICK = timed("quick", [0.1, 0.6, 0.6, 0.6, 0.6, 0.6], 1.0, 1.0)
+THRIFTY = timed("thrifty", [0.1, 0.1, 0.1, 0.855, 0.855, 0.855], 10.0, 50.0)
+
+
+def test_the_accuracies_asked_for_are_what_all_reached_what_the_best_reached_and_half_way(tmp_path: Path) -> None:
+    wild = timed("wild", [0.1, 0.99, 0.99, 0.99, 0.99, 0.99], 1.0, 1.0)
+    folder = make(tmp_path, [(QUICK, {}), (THRIFTY, {}), (wild, {"status": "diverged"})])
+    assert accuracies(entries(folder)) == [0.60, 0.72, 0.85]  # whole per cents, so that each is reached
+    assert accuracies(entries(make(tmp_path / "b", [(QUICK, {})]))) == [0.60]
+    assert accuracies(entries(make(tmp_path / "c", [(timed("a", [None, None], 1, 1), {})]))) == []
+
+
+def test_bytes_and_time_to_accuracy_are_those_of_the_evaluation_that_reached_it(tmp_path: Path) -> None:
+    [quick, thrifty] = entries(make(tmp_path, [(QUICK, {}), (THRIFTY, {})]))
+    # medians of the last five: of [0.1, 0.6, 0.6] it is 0.6; of [0.1, 0.1, 0.1, 0.855, 0.855] still 0.1
+    assert cost_within(quick.rounds, "test_accuracy", 0.6) == 20 * DENSE
+    assert cost_within(quick.rounds, "test_accuracy", 0.6, "virtual_seconds") == 20
+    assert cost_within(thrifty.rounds, "test_accuracy", 0.85, "virtual_seconds") == 500
+    assert cost_within(thrifty.rounds, "test_accuracy", 0.85) == 50 * DENSE / 50
+    assert cost_within(quick.rounds, "test_accuracy", 0.61) is None
+
+
+def test_the_page_tells_bytes_and_time_to_accuracy(tmp_path: Path) -> None:
+    page = report(make(tmp_path, [(QUICK, {}), (THRIFTY, {})]))
+    assert "Bytes to accuracy, and time to accuracy" in page.text
+    assert "quick 8.00 MB 20.0 s not reached not reached not reached not reached" in page.text
+    assert "thrifty 400 kB 8 min 20 s 400 kB 8 min 20 s 400 kB 8 min 20 s" in page.text
+    assert 'name="goal-cost" value="virtual_seconds"' in page.source
+
+
+def test_without_devices_only_bytes_are_told(tmp_path: Path) -> None:
+    page = report(make(tmp_path))
+    assert "Bytes to accuracy" in page.text and "time to accuracy" not in page.text
+    assert 'value="virtual_seconds"' not in page.source
+
+
+def test_a_cost_that_nobody_measured_reaches_nothing(tmp_path: Path) -> None:
+    [entry] = entries(make(tmp_path, [(rows("a", [1.0, 0.5]), {})]))
+    assert cost_within(entry.rounds, "train_loss", 2.0, "virtual_seconds") is None
+    assert costs([entry]) == ["uplink_bytes", "wall_seconds"]
+
+
+def test_a_comparison_prices_the_accuracy_that_all_reached(tmp_path: Path) -> None:
+    left, right = make(tmp_path / "a", [(QUICK, {})]), make(tmp_path / "b", [(THRIFTY, {})])
+    found = compare.table([left, right]).set_index("method")
+    assert found.attrs["accuracy"] == 0.60
+    assert found["bytes_to_accuracy"].tolist() == [20 * DENSE, 50 * DENSE / 50]
+    assert found["seconds_to_accuracy"].tolist() == [20, 500]
