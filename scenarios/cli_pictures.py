@@ -39,19 +39,20 @@ def trace(
 
 
 def figures(
-    folder: Annotated[Path, typer.Argument(metavar="DIR")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...")],
     out: Annotated[
-        Path | None, typer.Option(help="The folder to write to, DIR/figures by default.", show_default=False)
+        Path | None,
+        typer.Option(help="The folder to write to; else DIR/figures, of several runs ./figures.", show_default=False),
     ] = None,
     format: Annotated[Picture, typer.Option("--format", help="Of the files.")] = Picture.pdf,
     width: Annotated[Width, typer.Option(help="Of a column of 85 mm, or of two.")] = Width.single,
     only: Annotated[str, typer.Option(metavar="PATTERN", help="Names to draw, such as 'test_accuracy-*'.")] = "*",
     debug: Debug = False,
 ) -> None:
-    """Draw a run's figures for a paper, one a file; needs pip install 'fl-ef21[pdf]'.
+    """Draw figures of one or several runs for a paper, one a file; needs pip install 'fl-ef21[pdf]'.
 
     DIR is a run folder.
     """
     from scenarios.commands import reading
 
-    reading.figures(folder, out, format.value, width.value, only, debug)
+    reading.figures(folders, out, format.value, width.value, only, debug)

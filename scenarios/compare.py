@@ -33,7 +33,7 @@ def compare(folders: list[Path], out: Path) -> Path:
     """
     results = _load(folders)
     names = run_names(results)
-    entries = _entries(results, names)
+    entries = entries_of(results, names)
     spreads, shared = _distributions(results, names)
     title = " · ".join(names) if len(names) < 4 else f"{len(names)} runs"
     lede = f"{len(entries)} methods of {len(results)} run{'s' * (len(results) > 1)}, side by side."
@@ -76,7 +76,7 @@ def table(folders: list[Path]) -> DataFrame:
 
     results = _load(folders)
     names = run_names(results)
-    entries = _entries(results, names)
+    entries = entries_of(results, names)
     frames = [r.table() for r in results]
     for name, frame in zip(names, frames, strict=True):
         frame.insert(0, "run", name)
@@ -138,7 +138,8 @@ def _load(folders: Sequence[Path]) -> list[Result]:
     return [Result.load(folder) for folder in folders]
 
 
-def _entries(results: Sequence[Result], names: Sequence[str]) -> list[Entry]:
+def entries_of(results: Sequence[Result], names: Sequence[str]) -> list[Entry]:
+    """Every method of every run, with labels that are distinct: the run's name goes before what two runs share."""
     pairs = [(r, name, m) for r, name in zip(results, names, strict=True) for m in r.summary["methods"]]
     again = Counter(m["label"] for _, _, m in pairs)
     return [

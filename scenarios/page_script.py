@@ -126,7 +126,7 @@ function partition(box) {
       "%{customdata:.0%}<extra></extra>"}],
   {...common(), margin: {l: 62, r: 10, t: 30, b: 46},
     xaxis: {title: {text: p.grouped ? "groups of clients with a like mix" : "client", standoff: 8},
-      showgrid: false, zeroline: false, nticks: 12},
+      showgrid: false, zeroline: false, tick0: 0, dtick: Math.ceil(p.columns.length / 12)},
     yaxis: {type: "category", autorange: "reversed", showgrid: false, automargin: true,
       title: {text: "class", standoff: 8}}},
   config("partition"));

@@ -41,7 +41,7 @@ section > p, .hint { max-width: 46rem; margin: 0 0 1rem; color: var(--soft); fon
 .notices ul { margin: 0; padding-left: 1.2rem; overflow-wrap: anywhere; }
 .controls { position: sticky; top: 0; z-index: 5; display: flex; flex-wrap: wrap; gap: .5rem 1.4rem;
   align-items: center; padding: .6rem .9rem; margin-bottom: 1rem; font-size: .9rem; }
-.controls fieldset { display: flex; align-items: center; gap: 0; margin: 0; padding: 0; border: 0; }
+.controls fieldset { display: flex; flex-wrap: wrap; align-items: center; gap: 0; margin: 0; padding: 0; border: 0; }
 .controls legend { float: left; padding: 0 .6rem 0 0; color: var(--soft); }
 .choices { display: flex; flex-wrap: wrap; gap: .5rem 1.4rem; align-items: center; margin: 0 0 1rem; }
 .choice { display: flex; flex-wrap: wrap; align-items: center; gap: 0; margin: 0 0 1rem; padding: 0; border: 0;

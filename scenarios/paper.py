@@ -1,4 +1,4 @@
-"""Figures for papers, one a file, from a run folder: curves, costs of targets, the Pareto front, and `paper_devices`.
+"""Figures for papers, one a file, from run folders: curves, costs of targets, the Pareto front, and `paper_devices`.
 
 Styles are those of the report. Text stays text, fonts are embedded, and the same files give the same bytes.
 """
@@ -6,7 +6,7 @@ Styles are those of the report. Text stays text, fonts are embedded, and the sam
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fl_ef21.errors import InputError, choose, nearest
 from scenarios import goals, pareto, units
+from scenarios.compare import entries_of, run_names
 from scenarios.figures import INK, Style
 from scenarios.figures import X as AXES
 from scenarios.results import Result
@@ -63,42 +64,42 @@ class Plate:
 
 
 def write(
-    folder: Path, out: Path | None = None, format: str = "pdf", width: str = "single", only: str = "*"
+    folders: Sequence[Path], out: Path, format: str = "pdf", width: str = "single", only: str = "*"
 ) -> list[Path]:
-    """Writes every figure the run has numbers for and whose name is like `only` into `out`, else the folder's
-    `figures`; returns the files.
+    """Writes every figure there are numbers for and whose name is like `only` into the folder `out`; returns the files.
 
-    Raises: InputError where `folder` is no run folder, format or width is not known, or no name is like `only`;
+    With several run folders their methods share the figures; those of a single run's clients are left out.
+
+    Raises: InputError where one is no run folder, format or width is not known, or no name is like `only`;
     ModuleNotFoundError where matplotlib is missing.
     """
     metadata, inches = choose(FORMATS, format, "--format"), choose(WIDTHS, width, "--width")
-    result = Result.load(folder)
+    results = [Result.load(folder) for folder in folders]
     if importlib.util.find_spec("matplotlib") is None:
         raise ModuleNotFoundError("figures for papers need pip install 'fl-ef21[pdf]'", name="matplotlib")
-    entries = [Entry.of(result, i) for i in range(len(result.summary["methods"]))]
-    into = folder / "figures" if out is None else out
-    if into.exists() and not into.is_dir():
-        raise InputError("--out", str(into), "is a file; name a folder")
-    made = list(plates(result, entries))
+    if out.exists() and not out.is_dir():
+        raise InputError("--out", str(out), "is a file; name a folder")
+    made = list(plates(results))
     wanted = [plate for plate in made if fnmatchcase(plate.name, only)]
     if made and not wanted:
         raise InputError("--only", only, nearest(only, [plate.name for plate in made]))
-    into.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     from matplotlib import rc_context
 
     written = []
     with rc_context(_LOOKS):
         for plate in wanted:
-            path = into / f"{plate.name}.{format}"
+            path = out / f"{plate.name}.{format}"
             _figure(plate, inches).savefig(path, format=format, metadata=metadata)
             written.append(path)
     return written
 
 
-def plates(result: Result, entries: list[Entry]) -> Iterator[Plate]:
+def plates(results: Sequence[Result]) -> Iterator[Plate]:
     """All figures that there are numbers for."""
     from scenarios import paper_devices
 
+    entries = entries_of(results, run_names(results))
     for y in LABELS:
         for x in AXES:
             if _has(entries, y) and _has(entries, x):
@@ -112,7 +113,9 @@ def plates(result: Result, entries: list[Entry]) -> Iterator[Plate]:
     for y in pareto.measured(points, pareto.Y) if len(sound) > 1 else ():
         for x in pareto.measured(points, pareto.X):
             yield Plate(f"pareto-{y}-{x}", _front(sound, points, y, x), methods=sound)
-    yield from paper_devices.plates(result, entries)
+    yield from paper_devices.of_methods(entries)
+    if len(results) == 1:
+        yield from paper_devices.of_clients(results[0])
 
 
 def _has(entries: list[Entry], key: str) -> bool:

@@ -28,19 +28,22 @@ _ROUNDS, _CLIENTS = 3, 24  # of a Gantt chart on paper
 _WHITE = "#ffffff"
 
 
-def plates(result: Result, entries: list[Entry]) -> Iterator[Plate]:
-    """All that there are numbers for."""
-    frame = timeline.read(result.folder)
-    for label, rows in () if frame is None else frame.groupby("method", sort=False):
-        name = folder_name(str(label))
-        drawn = participation(rows)
-        yield Plate(f"participation-{name}", lambda axes, drawn=drawn: _map(axes, drawn))  # type: ignore[misc]
-        spans = gantt(rows)
-        yield Plate(f"gantt-{name}", lambda axes, spans=spans: _gantt(axes, spans), 0.9)  # type: ignore[misc]
+def of_methods(entries: list[Entry]) -> Iterator[Plate]:
+    """Energy and staleness, where there are numbers for them."""
     if any(map(devices_section.energy, entries)):
         yield Plate("energy", lambda axes: _energy(axes, entries))
     if any(map(devices_section.staleness, entries)):
         yield Plate("staleness", lambda axes: _staleness(axes, entries), methods=entries)
+
+
+def of_clients(result: Result) -> Iterator[Plate]:
+    """Who took part in a run and when, and who holds what, where there are numbers for it."""
+    frame = timeline.read(result.folder)
+    for label, rows in () if frame is None else frame.groupby("method", sort=False):
+        name = folder_name(str(label))
+        drawn, spans = participation(rows), gantt(rows)
+        yield Plate(f"participation-{name}", lambda axes, drawn=drawn: _map(axes, drawn))  # type: ignore[misc]
+        yield Plate(f"gantt-{name}", lambda axes, spans=spans: _gantt(axes, spans), 0.9)  # type: ignore[misc]
     held = result.summary.get("partition") or {}
     if held.get("label_counts") and held.get("classes"):
         spread = labels(held["classes"], held["label_counts"])

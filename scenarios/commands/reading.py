@@ -45,10 +45,11 @@ def trace(folder: Path, out: Path | None, debug: bool) -> None:
         typer.echo(page.write(folder, out))
 
 
-def figures(folder: Path, out: Path | None, format: str, width: str, only: str, debug: bool) -> None:
-    """Write the figures of a run for a paper and print where they are."""
+def figures(folders: Sequence[Path], out: Path | None, format: str, width: str, only: str, debug: bool) -> None:
+    """Write the figures of runs for a paper and print where they are."""
     with explained(debug):
         from scenarios import paper
 
-        for path in paper.write(folder, out, format, width, only):
+        into = out or (folders[0] if len(folders) == 1 else Path()) / "figures"
+        for path in paper.write(folders, into, format, width, only):
             typer.echo(path)

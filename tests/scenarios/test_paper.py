@@ -16,7 +16,6 @@ from scenarios.cli import app
 from scenarios.figures import DASHES, SYMBOLS
 from scenarios.paper import WIDTHS, axis, write
 from scenarios.results import Result
-from scenarios.sections import Entry
 from tests.scenarios.run_folder import make, rows
 from tests.scenarios.timeline_folder import timed
 
@@ -31,8 +30,7 @@ def words(path: Path) -> str:
 
 
 def known(folder: Path) -> set[str]:
-    result = Result.load(folder)
-    return {plate.name for plate in paper.plates(result, [Entry.of(result, i) for i in range(2)])}
+    return {plate.name for plate in paper.plates([Result.load(folder)])}
 
 
 def test_every_figure_of_the_report_is_there(folder: Path) -> None:
@@ -45,10 +43,18 @@ def test_every_figure_of_the_report_is_there(folder: Path) -> None:
     assert names >= {"energy", "staleness", "partition", "gantt-ef21-sgdm", "participation-sgdm"}
 
 
+def test_methods_of_several_runs_share_the_figures_and_clients_have_none(tmp_path: Path, folder: Path) -> None:
+    other = make(tmp_path / "other", [(rows("sgdm", [2.0, 1.0]), {})], name="other")
+    [path] = write([folder, other], tmp_path / "out", "svg", only="train_loss-by-round")
+    assert all(label in words(path) for label in ("small: sgdm", "ef21-sgdm", "other: sgdm"))
+    names = {plate.name for plate in paper.plates([Result.load(folder), Result.load(other)])}
+    assert "energy" in names and not {"partition", "gantt-sgdm"} & names
+
+
 @pytest.mark.nightly
 def test_every_figure_can_be_drawn_in_every_format(folder: Path, tmp_path: Path) -> None:
     for format in paper.FORMATS:
-        done = write(folder, tmp_path / format, format)
+        done = write([folder], tmp_path / format, format)
         assert {path.stem for path in done} == known(folder) and all(path.stat().st_size > 2000 for path in done)
 
 
@@ -68,7 +74,7 @@ def test_every_figure_can_be_drawn_in_every_format(folder: Path, tmp_path: Path)
 def test_text_is_text_and_a_figure_is_as_wide_as_a_column(
     folder: Path, tmp_path: Path, name: str, told: list[str]
 ) -> None:
-    [path] = write(folder, tmp_path, "svg", only=name)
+    [path] = write([folder], tmp_path, "svg", only=name)
     assert [word for word in told if word not in words(path)] == []
     assert float(ET.parse(path).getroot().attrib["width"].removesuffix("pt")) == pytest.approx(72 * WIDTHS["single"])
 
@@ -76,29 +82,29 @@ def test_text_is_text_and_a_figure_is_as_wide_as_a_column(
 @pytest.mark.parametrize("format", ["pdf", "svg"])
 def test_the_same_files_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str) -> None:
     folder = timed(tmp_path / "run", ["a"], clients=3, rounds=4)
-    first = [path.read_bytes() for path in write(folder, tmp_path / "one", format, "double", "*-a")]
+    first = [path.read_bytes() for path in write([folder], tmp_path / "one", format, "double", "*-a")]
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
-    again = write(folder, tmp_path / "two", format, "double", "*-a")
+    again = write([folder], tmp_path / "two", format, "double", "*-a")
     assert [path.name for path in again] == [f"participation-a.{format}", f"gantt-a.{format}"]
     assert [path.read_bytes() for path in again] == first
 
 
 def test_a_pdf_embeds_fonts_that_publishers_take(tmp_path: Path) -> None:
     folder = make(tmp_path / "run", [(rows("a", [2.0, 1.0]), {})], partition=None)
-    body = write(folder, tmp_path / "out", only="train_loss-by-round")[0].read_bytes()
+    body = write([folder], tmp_path / "out", only="train_loss-by-round")[0].read_bytes()
     assert body.startswith(b"%PDF") and b"/Type0" in body and b"/Type3" not in body
 
 
 def test_a_method_that_diverged_does_not_flatten_the_others(tmp_path: Path) -> None:
     wild = (rows("wild", [2.0, 9e9, None]), {"status": "diverged"})
     folder = make(tmp_path / "run", [(rows("a", [2.0, 1.0, 0.5]), {}), wild])
-    [found] = write(folder, tmp_path / "out", "svg", only="train_loss-by-round")
+    [found] = write([folder], tmp_path / "out", "svg", only="train_loss-by-round")
     assert "1e" not in words(found) and "0.5" in words(found) and "2.0" in words(found)
 
 
 def test_a_run_without_any_evaluation_has_no_figures(tmp_path: Path) -> None:
     (tmp_path / "rounds.jsonl").write_text("")
-    assert write(tmp_path) == []
+    assert write([tmp_path], tmp_path / "figures") == []
 
 
 @pytest.mark.parametrize(
@@ -111,14 +117,14 @@ def test_a_run_without_any_evaluation_has_no_figures(tmp_path: Path) -> None:
 )
 def test_a_wrong_option_is_told_before_anything_is_drawn(tmp_path: Path, asked: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        write(make(tmp_path), **asked)
+        write([make(tmp_path)], tmp_path / "figures", **asked)
     assert not (tmp_path / "figures").exists()
 
 
 def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(InputError, match="is a file; name a folder"):
-        write(make(tmp_path / "run"), tmp_path / "out")
+        write([make(tmp_path / "run")], tmp_path / "out")
 
 
 def test_without_matplotlib_the_command_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
