@@ -49,7 +49,9 @@ def explain(error: Exception) -> tuple[Code, str]:
     if isinstance(error, InputError | ScenarioError):
         return Code.CONFIG, str(error)
     if isinstance(error, ModuleNotFoundError):
-        return Code.ENVIRONMENT, f"{error.name} is not installed; `fl-ef21 doctor` says what is missing"
+        named = "pip install" in str(error)  # by who knows which extra it is
+        missing = f"{error.name} is not installed; `fl-ef21 doctor` says what is missing"
+        return Code.ENVIRONMENT, str(error) if named else missing
     if isinstance(error, OSError):
         return Code.ENVIRONMENT, f"{error.filename or 'the system'}: {error.strerror or error}"
     name = type(error).__name__  # by name: its module would load torch and Flower

@@ -21,6 +21,8 @@ COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (  # key, heading, 
     ("bytes_to_train_loss", "to common loss", units.size),
     ("bytes_to_grad_norm_sq", "to common |grad f|^2", units.size),
     ("bytes_to_uncompressed", "to uncompressed |grad f|", units.size),
+    ("bytes_to_accuracy", "to common accuracy", units.size),
+    ("seconds_to_accuracy", "time to it", units.seconds),
     ("wall_seconds", "time", units.seconds),
 )
 WORDS = ("run", "label", "compressor", "status")  # left-aligned; numbers are right-aligned
