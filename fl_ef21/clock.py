@@ -114,9 +114,7 @@ class Clock:
         missing = deadline is not None and on_time.sum() < enough
         return until if missing else min(_seen(fleet, out, arrives[on_time]), until), on_time
 
-    def buffered(
-        self, fleet: Fleet, arrives: Array, wanted: int, deadline: float | None = None
-    ) -> tuple[float, Array]:
+    def buffered(self, fleet: Fleet, arrives: Array, wanted: int, deadline: float | None = None) -> tuple[float, Array]:
         """When so many replies have been seen, and which have by then: (m,) bool.
 
         arrives: (m,) of all that are on their way, whatever round asked for them. deadline: seconds after which fewer

@@ -13,8 +13,9 @@ from flwr.app import Message
 from torch import Tensor
 
 from fl_ef21 import records
-from fl_ef21.blocks import Array
 from fl_ef21.errors import Refused
+from fl_ef21.flower_internals import make_message
+from scenarios.timeline_file import AT, NUMBERS
 from strategies.flower import CompressedStrategy
 from strategies.flower_replies import read
 
@@ -27,7 +28,7 @@ class Flight:
 
     Attributes:
       round: the one that asked.
-      row: what the timeline tells of it (`scenarios.timeline`), fate and used_round left out.
+      row: what the timeline tells of it, as far as that is known (`scenarios.timeline_file.NUMBERS`).
       messages: the reply, more than once where the network doubles it.
     """
 
@@ -39,7 +40,7 @@ class Flight:
     @property
     def arrives(self) -> float:
         """Virtual seconds."""
-        return self.row[4]
+        return self.row[AT["arrives"]]
 
 
 class Flights:
@@ -76,7 +77,7 @@ class Flights:
         sizes = [[len(block), len(payload)] for _, block, payload in told]
         body = b"".join(part for _, *parts in told for part in parts)
         return {
-            WHEN: torch.tensor(when, dtype=torch.float64).reshape(len(told), -1),
+            WHEN: torch.tensor(when, dtype=torch.float64).reshape(len(told), 2 + len(NUMBERS)),
             SIZES: torch.tensor(sizes, dtype=torch.int64).reshape(-1, 2),
             BYTES: torch.from_numpy(np.frombuffer(body, np.uint8).copy()),
         }
@@ -120,8 +121,7 @@ def _content(one: Flight) -> tuple[bytes, bytes]:
 
 def _message(block: bytes, payload: bytes, node: int) -> Message:
     """The reply as it was, as far as a strategy looks."""
-    asked = Message(records.reply(block, payload), node, "train")
-    return Message(records.reply(block, payload), reply_to=asked)
+    return make_message({"_src_node_id": node, "_message_type": "train"}, records.reply(block, payload), None)
 
 
 def usable(message: Message) -> bool:
@@ -131,8 +131,3 @@ def usable(message: Message) -> bool:
     except Refused:
         return False
     return True
-
-
-def split(arrays: Array) -> tuple[float, ...]:
-    """One row as plain numbers."""
-    return tuple(float(value) for value in arrays)

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from fl_ef21.failpoints import failpoint
 from scenarios.folder import put, refuse_used
 from scenarios.tally import Row
+from scenarios.timeline_file import TimelineFile
 from scenarios.traffic_file import TrafficFile
 
 ROUNDS, SHADOW = "rounds.jsonl", "shadow.jsonl"
@@ -34,7 +35,9 @@ class Recorder:
     what `settle` has seen outlasts a power cut.
     """
 
-    def __init__(self, folder: Path, scenario: str, traffic: TrafficFile, past: Past | None = None) -> None:
+    def __init__(
+        self, folder: Path, scenario: str, traffic: TrafficFile, timeline: TimelineFile, past: Past | None = None
+    ) -> None:
         """`past`: what stays of an earlier start; without it the folder must hold no run yet.
 
         Raises: InputError where it does.
@@ -42,7 +45,7 @@ class Recorder:
         if past is None:
             refuse_used(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.traffic = folder, traffic
+        self.folder, self.traffic, self.timeline = folder, traffic, timeline
         (folder / "scenario.toml").write_text(scenario)
         if past is None:
             (folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
@@ -78,6 +81,7 @@ class Recorder:
             if file is not None:
                 os.fsync(file.fileno())
         self.traffic.settle()
+        self.timeline.settle()
 
     def drop(self) -> None:
         """The run stops here and now."""
@@ -88,10 +92,12 @@ class Recorder:
     def close(self, summary: dict[str, Any]) -> None:
         self.drop()
         self.traffic.close()
+        self.timeline.close()
         failpoint("run.before_summary")
         put(self.folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
         if summary["status"] == "finished":
             self.traffic.clear()
+            self.timeline.clear()
 
 
 def _line(row: Row) -> str:

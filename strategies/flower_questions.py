@@ -41,7 +41,10 @@ def audit(strategy: CompressedStrategy, grid: Grid, anyway: bool = False) -> flo
     if len(gone):
         told = "round %d: g could not be audited, clients %s cannot be reached"
         log.warning(told, strategy.last.number, names(gone.tolist()))
-    return _asked(strategy, grid, there[reached]) if anyway or not len(gone) else None
+    if len(gone) and not anyway:
+        return None
+    with strategy.ledger.apart():  # a late reply is still awaited
+        return _asked(strategy, grid, there[reached])
 
 
 def _asked(strategy: CompressedStrategy, grid: Grid, some: Array) -> float | None:
@@ -77,7 +80,8 @@ def shadow(strategy: CompressedStrategy, grid: Grid, round: int) -> list[Seen]:
     clients = watched(strategy.plan.seed, strategy.invite(round), round)
     carried = {WHOLE: (records.pack_model(strategy.downlink.w), None)}
     messages = strategy.nodes.post.messages(Kind.SHADOW, clients, round, carried)
-    heard = strategy.open(exchange(grid, messages, timeout=600)[0]).heard
+    with strategy.ledger.apart():
+        heard = strategy.open(exchange(grid, messages, timeout=600)[0]).heard
     return means(words(strategy.plan, strategy.dim), heard.payloads)
 
 

@@ -53,9 +53,7 @@ def test_the_slowest_of_those_asked_decides() -> None:
     slow = replace(DEVICE, step_seconds=7.0)
     fleet = Fleet.of([DEVICE, slow, DEVICE], 3)
     with_it, _ = turn(Clock.start(3), fleet, work(3))
-    without = replace(
-        work(3), **{f: getattr(work(3), f)[[0, 2]] for f in ("clients", "up", "down", "steps")}
-    )
+    without = replace(work(3), **{f: getattr(work(3), f)[[0, 2]] for f in ("clients", "up", "down", "steps")})
     assert with_it.now == ONE_ROUND + 3 * 6.5
     assert turn(Clock.start(3), fleet, without)[0].now == ONE_ROUND
 
