@@ -38,7 +38,7 @@ def write(folder: Path) -> Path:
         + section("targets", "What a target cost", goals.section_body(entries))
         + optional("front", "Trade-offs", pareto.section_body(entries))
         + section("final", "Final figures", sections.final_table(entries))
-        + optional("devices", "Devices", devices_section.section_body(entries, drawn))
+        + optional("devices", "Devices", devices_section.section_body(entries, drawn, _clients(result)))
         + optional("fairness", "Fairness", fairness_figures.section_body(served))
         + optional("shadows", "What others would have sent", shadows.section_body(result, entries))
         + optional("bytes", "Bytes", traffic_table(entries))
@@ -61,6 +61,11 @@ def section(id: str, title: str, inside: str) -> str:
 def optional(id: str, title: str, inside: str) -> str:
     """The same; nothing where there is nothing inside."""
     return section(id, title, inside) if inside else ""
+
+
+def _clients(result: Result) -> int | None:
+    known = units.finite((result.summary.get("problem") or {}).get("clients"))
+    return None if known is None else int(known)
 
 
 def chips(result: Result) -> str:
