@@ -179,12 +179,13 @@ def _conduct(session: Session, execute: Callable[[Session], None]) -> Result:
 def _close(session: Session) -> None:
     session.listener.end()
     if session.recorder is not None:
-        seconds, run = time.perf_counter() - session.began, session.run
+        seconds, run, fairness = time.perf_counter() - session.began, session.run, session.recorder.fairness.figures
         session.recorder.close(
             summarise(
-                session.setup, run.runtime, run.command, session.outcomes, seconds, session.memory, session.faults
+                session.setup, run.runtime, run.command, session.outcomes, seconds, session.memory, session.faults,
+                fairness,
             )
-        )
+        )  # fmt: skip
         report.write(session.out)
 
 

@@ -53,7 +53,7 @@ def _judged(p: Sampled, y: Tensor, features: Tensor, labels: Tensor) -> Judged:
     """Each sample's loss, and 1 where it is predicted right. None where the model does not say."""
     losses, hits = list[Tensor](), list[Tensor]()
     size = max(1, EVALUATION // math.prod(features.shape[1:]))
-    for a, b in zip(features.split(size), labels.split(size), strict=True):
+    for a, b in zip(torch.split(features, size), torch.split(labels, size), strict=True):
         loss, predicted = p.model.judge(y, a.to(torch.float64), b)
         losses += [] if loss is None else [loss.cpu()]
         hits += [] if predicted is None else [(predicted == b).to(torch.float64).cpu()]
