@@ -12,86 +12,12 @@ Nothing here depends on wall time. Clocks are values: a round gives another one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from fl_ef21.blocks import Array
-from fl_ef21.devices.availability import Stretches
-from fl_ef21.devices.profile import Device
-
-
-@dataclass(frozen=True)
-class Looks:
-    """How a server looks for replies: after `first` seconds, then after `growth` times as long each time, `most` at the
-    most; after `first` again when something came.
-    """
-
-    first: float
-    most: float
-    growth: float
-
-    def seen(self, begun: float, arrivals: Array) -> float:
-        """When the last of the `arrivals` (m,) is seen by a server that began to look at `begun`."""
-        waiting, time, pause = np.sort(arrivals), begun, self.first
-        at, count = 0, len(arrivals)
-        while at < count:
-            time += pause
-            got = int(np.searchsorted(waiting, time, side="right"))
-            pause = self.first if got > at else min(self.growth * pause, self.most)
-            at = got
-        return time
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """The devices of n clients, all (n,) float64; units as in `Device`.
-
-    Attributes:
-      seed: of when devices are there.
-      looks: how the server looks for replies; None: it sees each as it arrives.
-      server: seconds that the server takes for a round besides, in which no device can begin it.
-    """
-
-    step: Array
-    overhead: Array
-    up: Array
-    down: Array
-    latency: Array
-    poll: Array
-    on: Array
-    off: Array
-    seed: int = 0
-    looks: Looks | None = None
-    server: float = 0.0
-    _stretches: dict[int, Stretches] = field(default_factory=dict, repr=False, compare=False)
-
-    @classmethod
-    def of(
-        cls, devices: Sequence[Device], clients: int, seed: int = 0, looks: Looks | None = None, server: float = 0.0
-    ) -> Fleet:
-        """Client i has device i mod their number."""
-        rows = [
-            [d.step_seconds, d.overhead_seconds, d.up_bytes_per_second, d.down_bytes_per_second, d.latency_seconds,
-             d.poll_seconds, d.on_seconds, d.off_seconds] for d in devices
-        ]  # fmt: skip
-        table = np.array(rows, dtype=np.float64)[np.arange(clients) % len(devices)]
-        step, overhead, up, down, latency, poll, on, off = table.T.copy()
-        return cls(step, overhead, up, down, latency, poll, on, off, seed, looks, server)
-
-    def there(self, clients: Array, times: Array) -> Array:
-        """(m,) times, put off for those that are not there until they are."""
-        found = times.copy()
-        for at in np.flatnonzero(self.off[clients] > 0).tolist():
-            found[at] = self._of(int(clients[at])).next_on(float(times[at]))
-        return found
-
-    def _of(self, client: int) -> Stretches:
-        if client not in self._stretches:
-            means = float(self.on[client]), float(self.off[client])
-            self._stretches[client] = Stretches(self.seed, client, *means)
-        return self._stretches[client]
+from fl_ef21.devices.fleet import Fleet
 
 
 @dataclass(frozen=True)
@@ -104,6 +30,7 @@ class Work:
       trips: requests that follow upon one another, of the instruction and the reply together.
       steps: (m,) gradient steps.
       answered: (m,) bool, who replies at all.
+      round: its number.
     """
 
     clients: Array
@@ -112,6 +39,7 @@ class Work:
     trips: int
     steps: Array
     answered: Array
+    round: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,7 +67,8 @@ class Clock:
         Without either it waits for all who answer.
         """
         out = self.now + fleet.server  # when all instructions are out
-        arrives = self._begins(fleet, work.clients, out) + seconds(fleet, work)
+        begins = self._begins(fleet, work.clients, out)
+        arrives = begins + seconds(fleet, work, begins)
         until = np.inf if deadline is None else out + deadline
         on_time: Array = work.answered & (arrives <= until)
         enough = len(arrives) if wanted is None else wanted
@@ -168,9 +97,11 @@ def _over(fleet: Fleet, arrivals: Array, out: float, until: float) -> float:
     return min(seen, until)
 
 
-def seconds(fleet: Fleet, work: Work) -> Array:
-    """(m,) from fetching the instruction until the reply has arrived."""
+def seconds(fleet: Fleet, work: Work, begins: Array) -> Array:
+    """(m,) from fetching the instruction at (m,) `begins` until the reply has arrived."""
     i = work.clients
-    link = work.trips * fleet.latency[i] + work.up / fleet.up[i] + work.down / fleet.down[i]
-    found: Array = link + fleet.overhead[i] + work.steps * fleet.step[i]
+    fetching = work.trips * fleet.latency[i] + fleet.transfer_down(i, work.down, begins, work.round)
+    computing = fleet.overhead[i] + work.steps * fleet.step(i)
+    found: Array = fetching + computing
+    found += fleet.transfer_up(i, work.up, begins + found, work.round)
     return found

@@ -42,6 +42,7 @@ class Kind(StrEnum):
     models = "models"
     data = "data"
     scenarios = "scenarios"
+    profiles = "profiles"
 
 
 AsFormat = Annotated[Format, typer.Option("--format", help="What is printed on stdout.")]

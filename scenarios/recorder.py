@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from fl_ef21.failpoints import failpoint
+from scenarios.fairness_file import FairnessFile
 from scenarios.folder import put, refuse_used
 from scenarios.tally import Row
 from scenarios.traffic_file import TrafficFile
@@ -32,6 +33,8 @@ class Past:
 class Recorder:
     """Writes a run folder. Lines of rounds.jsonl are flushed one by one: a killed process loses none of them, and
     what `settle` has seen outlasts a power cut.
+
+    Attributes: traffic, fairness: tables of clients.
     """
 
     def __init__(self, folder: Path, scenario: str, traffic: TrafficFile, past: Past | None = None) -> None:
@@ -42,7 +45,7 @@ class Recorder:
         if past is None:
             refuse_used(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.traffic = folder, traffic
+        self.folder, self.traffic, self.fairness = folder, traffic, FairnessFile(folder)
         (folder / "scenario.toml").write_text(scenario)
         if past is None:
             (folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
@@ -88,10 +91,12 @@ class Recorder:
     def close(self, summary: dict[str, Any]) -> None:
         self.drop()
         self.traffic.close()
+        self.fairness.close()
         failpoint("run.before_summary")
         put(self.folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
         if summary["status"] == "finished":
             self.traffic.clear()
+            self.fairness.clear()
 
 
 def _line(row: Row) -> str:

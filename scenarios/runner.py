@@ -24,7 +24,7 @@ from fl_ef21.files import FULL
 from fl_ef21.flower_internals import deployed, simulate, simulated
 from fl_ef21.store import Files, Memory
 from fl_ef21.tiers import Place
-from scenarios import changes, chaos, footprint, places, report, timing
+from scenarios import changes, chaos, fleets, footprint, places, report, timing
 from scenarios.folder import alone, refuse_used
 from scenarios.lasting import CUTS, JOURNAL
 from scenarios.loading import load, parse, to_toml
@@ -78,9 +78,11 @@ def run(
     listener.message("loading data and checking the scenario")
     chaos.check(resolved, runtime)
     timing.check(resolved, real=False)
-    setup = prepare(resolved, alone=runtime == "flower")
+    setup = fleets.settled(prepare(resolved, alone=runtime == "flower"))
     if setup.choice is not None:
         listener.message(str(setup.choice))
+    if told := fleets.told(resolved, setup):
+        listener.message(told)
     command = command or f"fl-ef21 run {out / 'scenario.toml'}"
     begun = RunFile.new(out, to_toml(setup.resolved), runtime, command)
     return _conduct(Session(setup, begun, listener), execute)
@@ -121,10 +123,12 @@ def serve(setup: Setup, grid: Grid, out: Path, command: str, listener: Listener 
             session.train(grid)
 
     if not (out / RUN_FILE).exists():
+        setup = fleets.settled(setup)
         begun = RunFile.new(out, to_toml(setup.resolved), "flower", command)
         return _conduct(Session(setup, begun, listener), execute)
     left = unfinished(out)
     with alone(out):
+        setup = fleets.as_before(setup, left)
         changes.refuse(left, setup.resolved, force=False)
         return _conduct(Session(setup, left, listener), execute)
 
@@ -175,12 +179,13 @@ def _conduct(session: Session, execute: Callable[[Session], None]) -> Result:
 def _close(session: Session) -> None:
     session.listener.end()
     if session.recorder is not None:
-        seconds, run = time.perf_counter() - session.began, session.run
+        seconds, run, fairness = time.perf_counter() - session.began, session.run, session.recorder.fairness.figures
         session.recorder.close(
             summarise(
-                session.setup, run.runtime, run.command, session.outcomes, seconds, session.memory, session.faults
+                session.setup, run.runtime, run.command, session.outcomes, seconds, session.memory, session.faults,
+                fairness,
             )
-        )
+        )  # fmt: skip
         report.write(session.out)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, FiniteFloat, field_validator, model_validator
 
+from fl_ef21.devices import words
 from scenarios.labels import labelled
 from scenarios.schema_method import Method, default_values
 from scenarios.schema_rounds import refuse_what_cannot_be
@@ -145,12 +146,15 @@ class Evaluate(Section):
     where: Literal["auto", "server", "clients"] = "auto"
     audit: Switch = True
     traffic: Literal["off", "rounds", "clients"] = "rounds"
+    fairness: Literal["off", "end", "rounds"] = "end"
 
 
 class Devices(Section):
     """The devices that clients are, for virtual time. Without the section there is none."""
 
     profile: Text
+    availability: Annotated[Text, AfterValidator(words.word)] | None = None
+    step_seconds: Positive | None = None
     work: Positive = 1.0
     server_seconds: NotNegative = 0.0
 

@@ -100,6 +100,7 @@ class Session:
             left = Left.of(self.run, scenario, lasting, redo=self.run.runtime == "flower")
             traffic.keep(left.number, -1 if left.cut is None else left.cut.about["round"])
             self.recorder = Recorder(self.out, text, traffic, left.past)
+            self.recorder.fairness.keep(left.number)
             after = self._told(left)
             self.listener.message(f"going on after {after}")
         here = environment()
@@ -140,6 +141,8 @@ class Session:
         self.outcomes.append((training.label, outcome))
         if self.setup.scenario.evaluate.traffic != "off":
             self.recorder.traffic.method(training.number, training.label, training.clients)
+        if outcome.clients is not None:
+            self.recorder.fairness.method(training.number, training.label, outcome.clients)
         model_files.write(self.out, self.setup, training.number, training.strategy.descent.x, training.tally.round)
         if outcome.over:
             self.recorder.settle()

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from fl_ef21.flower_traffic import Cost
 from fl_ef21.traffic import LAYERS, Traffic
+from scenarios.fairness import Clients
 from strategies.rounds import Round
 
 Row = dict[str, Any]
@@ -62,6 +63,7 @@ class Outcome:
     Attributes:
       asides: wire bytes of all that is no round.
       ledger_bytes: what is kept of clients' payloads, in memory and on disk.
+      clients: what the model gave each at the end; None where that was not measured, or by an earlier start.
     """
 
     status: str
@@ -70,6 +72,7 @@ class Outcome:
     rows: list[Row]
     asides: Cost = field(default_factory=lambda: Cost(0, 0))
     ledger_bytes: int = 0
+    clients: Clients | None = None
 
     @property
     def over(self) -> bool:
@@ -77,7 +80,7 @@ class Outcome:
         return self.status in ("finished", "stopped", "diverged")
 
     def note(self) -> dict[str, Any]:
-        """All but the rows, as JSON can keep it."""
+        """All but the rows and the clients, as JSON can keep it."""
         asides = [int(self.asides.up), int(self.asides.down)]
         told = {"status": self.status, "reason": self.reason, "tally": self.tally.note(), "asides": asides}
         return told | {"ledger_bytes": self.ledger_bytes}

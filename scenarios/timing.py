@@ -12,10 +12,11 @@ from torch import Tensor
 
 from fl_ef21 import flower_traffic
 from fl_ef21.blocks import Array
-from fl_ef21.clock import Clock, Fleet, Looks, Work
-from fl_ef21.devices import profile
+from fl_ef21.clock import Clock, Work
+from fl_ef21.devices.fleet import Looks
 from fl_ef21.errors import InputError, Refused
 from fl_ef21.traffic import Traffic
+from scenarios import fleets
 from scenarios.schema import Scenario
 from strategies.flower import CompressedStrategy
 from strategies.flower_exchange import GROWTH, LONG, SHORT
@@ -29,7 +30,7 @@ def check(scenario: Scenario, real: bool) -> None:
     """Raises: InputError where there can be no virtual time."""
     if scenario.devices is None:
         return
-    profile.load(scenario.devices.profile)
+    fleets.check(scenario)
     if scenario.evaluate.traffic == "off":
         advice = '[devices] is about bytes on the wire; keep the account of them, with "rounds"'
         raise InputError("evaluate.traffic", "off", advice)
@@ -53,8 +54,7 @@ class Timing:
     def __init__(self, scenario: Scenario, clients: int) -> None:
         """Raises: InputError where the profile cannot be used."""
         assert scenario.devices is not None
-        server = scenario.devices.server_seconds
-        self.fleet = Fleet.of(profile.load(scenario.devices.profile), clients, scenario.seed, LOOKS, server)
+        self.fleet = fleets.fleet(scenario, clients, LOOKS)
         self.clock = Clock.start(clients)
         self.deadline, self._real = scenario.train.timeout, False
         wanted = scenario.train.local_steps

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fl_ef21.clock import Clock, Fleet, Looks, Work
+from fl_ef21.clock import Clock, Work
 from fl_ef21.devices.availability import Stretches
+from fl_ef21.devices.fleet import Fleet, Looks
 from fl_ef21.devices.profile import Device
 
 DEVICE = Device(
@@ -51,7 +52,7 @@ def test_the_slowest_of_those_asked_decides() -> None:
 
 def test_clients_take_devices_in_turn() -> None:
     fleet = Fleet.of([replace(DEVICE, step_seconds=1.0), replace(DEVICE, step_seconds=2.0)], 5)
-    assert fleet.step.tolist() == [1.0, 2.0, 1.0, 2.0, 1.0]
+    assert fleet.step(np.arange(5)).tolist() == [1.0, 2.0, 1.0, 2.0, 1.0]
 
 
 def test_at_the_deadline_the_round_is_over_and_who_is_slower_is_late_and_busy() -> None:

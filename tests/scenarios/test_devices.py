@@ -157,7 +157,7 @@ def test_a_profile_beside_the_scenario_is_found_and_one_that_is_missing_is_asked
     (tmp_path / "a.toml").write_text(text.format('profile = "pi.toml"'))
     found = load_scenario(tmp_path / "a.toml").devices
     assert found is not None and found.profile == str((tmp_path / "pi.toml").resolve())
-    with pytest.raises(ScenarioError, match=r"devices\.profile is missing; a TOML file of devices"):
+    with pytest.raises(ScenarioError, match=r"devices\.profile is missing; a name that .* shows, or a TOML file"):
         parse(text.format("work = 2"))
 
 
