@@ -14,32 +14,26 @@ from scenarios.sections import Entry
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-NAME = "fairness.parquet"
+CLIENTS = "fairness.parquet"  # as fairness_file calls it, which needs pyarrow
 MEASURES = {
     "accuracy": "accuracy on own samples",
     "test_accuracy": "test accuracy by own labels",
     "loss": "loss on own samples",
 }
-_NEEDED = ("method", "client", "samples", "device_class", "used", *MEASURES)
 STEPS = 100  # of a quantile curve
-CLIENTS = 2000  # dots of all methods together
+DOTS = 2000  # clients drawn, of all methods together
 Drawn = dict[str, Any]
 
 
 def read(folder: Path | None) -> DataFrame | None:
     """fairness.parquet; None where the run has none. Raises: InputError that names the file where it is broken."""
-    if folder is None or not (folder / NAME).is_file():
+    if folder is None or not (folder / CLIENTS).is_file():
         return None
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
+    from scenarios import fairness_file
 
-    path = folder / NAME
-    try:
-        frame: DataFrame = parquet.read_table(path).to_pandas()
-    except pa.ArrowException as error:
-        raise InputError(str(path), str(error)[:60], "the file is not whole, as of a run that was killed") from None
-    if missing := [name for name in _NEEDED if name not in frame]:
-        raise InputError(str(path), sorted(frame), f"lacks the columns {', '.join(missing)}")
+    frame = fairness_file.read(folder)
+    if missing := [name for name in fairness_file.COLUMNS if name not in frame]:
+        raise InputError(str(folder / CLIENTS), sorted(frame), f"lacks the columns {', '.join(missing)}")
     return frame
 
 
@@ -47,13 +41,13 @@ def points(result: Result, entries: Sequence[Entry]) -> list[Drawn | None]:
     """What the page draws of each method, None where nothing was measured.
 
     `quantiles` has STEPS + 1 values of each of MEASURES from the lowest client to the highest, None where nobody has
-    it; `clients` has [client, times used, samples, class, then each of MEASURES], about CLIENTS at most, evenly taken.
+    it; `clients` has [client, times used, samples, class, then each of MEASURES], about DOTS at most, evenly taken.
     """
     frame = read(result.folder)
     if frame is None:
         return [None] * len(entries)
     rows = dict(iter(frame.groupby("method", sort=False)))
-    most = max(50, CLIENTS // max(1, len(rows)))
+    most = max(50, DOTS // max(1, len(rows)))
     return [None if (own := rows.get(m.method["label"])) is None else _of(own, most) for m in entries]
 
 

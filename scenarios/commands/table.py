@@ -26,7 +26,7 @@ COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (  # key, heading, 
     ("seconds_to_accuracy", "time to it", units.seconds),
     ("wall_seconds", "time", units.seconds),
 )
-FILLED = ("worst_decile_accuracy",)  # left out where nobody has a number
+FILLED = ("worst_decile_accuracy", "bytes_to_accuracy", "seconds_to_accuracy")  # left out where nobody has a number
 WORDS = ("run", "label", "compressor", "status")  # left-aligned; numbers are right-aligned
 
 
