@@ -81,12 +81,18 @@ def section_body(drawn: Sequence[Drawn | None]) -> str:
     if not known:
         return ""
     first = next(iter(known))
+    apart = any(len({row[1] for row in one["clients"]}) > 1 for one in drawn if one is not None)
     return (
         f"{sections.segments('fairness', 'measure', known)}"
         '<div class="figures"><figure><figcaption><h3>Over clients</h3><p>clients in the order of the measure: a flat '
         "line serves everybody alike</p></figcaption>"
         f'<div class="plot" role="img" aria-label="Quantiles over clients" data-quantiles="{first}"></div></figure>'
+        f"{_by_participation(first) if apart else ''}</div>"
+    )
+
+
+def _by_participation(first: str) -> str:
+    return (
         "<figure><figcaption><h3>By participation</h3><p>each client by how often its reply was used</p></figcaption>"
         f'<div class="plot" role="img" aria-label="Each client by participation" data-served="{first}"></div></figure>'
-        "</div>"
     )

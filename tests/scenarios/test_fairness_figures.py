@@ -30,6 +30,11 @@ def test_quantiles_go_from_the_worst_client_to_the_best(tmp_path: Path) -> None:
     )
 
 
+def test_where_everybody_was_used_as_often_participation_is_not_drawn(tmp_path: Path) -> None:
+    assert "data-served=" in report(served(make(tmp_path, TWO), clients=2)).source
+    assert "data-served=" not in report(served(make(tmp_path, TWO), clients=1)).source
+
+
 def test_many_clients_are_thinned_evenly(tmp_path: Path) -> None:
     result = Result.load(served(make(tmp_path, TWO), clients=4000))
     found = points(result, [Entry.of(result, i) for i in range(2)])
