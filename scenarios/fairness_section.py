@@ -20,8 +20,8 @@ _PLAIN = ("variance", "jain", "gini")  # no shares, also of an accuracy
 _WITH = {"participation": "times used", "step_seconds": "step time", "samples": "samples"}
 _TOLD = (
     "<p>What each method's last model gives each client: f<sub>i</sub> and the accuracy over the client's own samples, "
-    "and the test accuracy with each class weighing what it weighs for the client. A decile is the mean of the tenth of "
-    "the clients at that end. Jain's index is 1 where all have the same and 1/n where one has all; Gini's is 0 and "
+    "and the test accuracy with each class weighing what it weighs for the client. A decile is the mean of the tenth "
+    "of the clients at that end. Jain's index is 1 where all have the same and 1/n where one has all; Gini's is 0 and "
     "1 − 1/n.</p>"
 )
 Found = list[tuple[Entry, Mapping[str, Any]]]
