@@ -8,7 +8,17 @@ from html import escape as e
 from pathlib import Path
 from typing import Any
 
-from scenarios import chaos_text, devices_section, fairness_figures, goals, pareto, sections, shadows, units
+from scenarios import (
+    chaos_text,
+    devices_section,
+    fairness_figures,
+    fairness_section,
+    goals,
+    pareto,
+    sections,
+    shadows,
+    units,
+)
 from scenarios.figures import Labels, X, curves, labels
 from scenarios.headline import cards, lede
 from scenarios.page import document, save
@@ -39,7 +49,9 @@ def write(folder: Path) -> Path:
         + optional("front", "Trade-offs", pareto.section_body(entries))
         + section("final", "Final figures", sections.final_table(entries))
         + optional("devices", "Devices", devices_section.section_body(entries, drawn, _clients(result)))
-        + optional("fairness", "Fairness", fairness_figures.section_body(served))
+        + optional(
+            "fairness", "Fairness", fairness_figures.section_body(served) + fairness_section.section_body(result)
+        )
         + optional("shadows", "What others would have sent", shadows.section_body(result, entries))
         + optional("bytes", "Bytes", traffic_table(entries))
         + optional("holders", "Who holds what", "".join(map(partition_figure, spread, range(1))))

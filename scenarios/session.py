@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tomllib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -25,6 +26,8 @@ from scenarios.recorder import Recorder, environment
 from scenarios.run_file import RunFile
 from scenarios.setup import Setup
 from scenarios.tally import Outcome, Row
+from scenarios.trackers import Run as Tracked
+from scenarios.trackers import Telling, Tracker
 from scenarios.traffic_file import TrafficFile
 from scenarios.training import Training
 from strategies.journal import Journal
@@ -40,15 +43,17 @@ class Session:
       faults: how many were done on purpose, by word.
       recorder: writes the run folder `out`; None until there is a Grid to train on, so that what cannot start
         leaves nothing behind.
+      trackers: are told of the run besides.
     """
 
-    def __init__(self, setup: Setup, run: RunFile, listener: Listener) -> None:
+    def __init__(self, setup: Setup, run: RunFile, listener: Listener, trackers: Sequence[Tracker] = ()) -> None:
         self.setup, self.run, self.out, self.listener = setup, run, run.folder, listener
         self.first = not run.starts
         self.recorder: Recorder | None = None
         self.outcomes: list[tuple[str, Outcome]] = []
         self.memory: dict[str, Any] | None = None
         self.faults: dict[str, int] | None = None
+        self.trackers = Telling(trackers, listener.message)
         self.interrupt = Interrupt()
         self.began = time.perf_counter()
 
@@ -103,6 +108,9 @@ class Session:
             self.recorder.fairness.keep(left.number)
             after = self._told(left)
             self.listener.message(f"going on after {after}")
+        labels = tuple(plan.label for plan in self.setup.plans)
+        name, told = scenario.name, tomllib.loads(text)
+        self.trackers.start(Tracked(name, self.run.nonce.hex(), self.out, told, labels, not self.first))
         here = environment()
         for change in changes.of_versions(before, here) if before else ():
             self.listener.message(f"{change} since the run was stopped: the last digits may differ")
@@ -173,10 +181,14 @@ class Kept:
         assert session.recorder is not None
         self._session, self._training, self._grid, self._to = session, training, grid, lasting
         self._recorder = session.recorder
-        self.row, self.shadow = session.recorder.row, session.recorder.shadow
+        self.shadow = session.recorder.shadow
         self.tell = partial(session.tell, training)
         self.lasting = lasting.journal is not None or lasting.wanted.every is not None
         self._spent: Traffic | None = None
+
+    def row(self, row: Row) -> None:
+        self._recorder.row(row)
+        self._session.trackers.row(self._training.label, row)
 
     def traffic(self, done: Traffic) -> None:
         self._spent = done

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from scenarios import fairness
 from scenarios.commands.table import final_figures
 from scenarios.fairness import Clients, figures
 from scenarios.fairness_file import COLUMNS, FairnessFile, read
+from scenarios.progress import Progress, Silent
+from scenarios.runner import resume
 from scenarios.setup import prepare
 from tests.own_files import digits_in_files
 from tests.small import ALL_METHODS, SPARSE, scenario
@@ -166,6 +170,25 @@ def test_methods_of_an_earlier_start_keep_their_figures(tmp_path: Path) -> None:
     again.clear()
     assert read(tmp_path)["method"].value_counts().to_dict() == {"m0": 4, "m1": 7}
     assert [path.name for path in tmp_path.iterdir()] == ["fairness.parquet"]
+
+
+class Impatient(Silent):
+    """Presses Ctrl-C in round 3 of the second method."""
+
+    def round(self, progress: Progress) -> None:
+        if (progress.method_number, progress.round) == (1, 3):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("durability", ["memory", "disk"])
+def test_a_run_that_was_stopped_counts_and_measures_as_if_it_had_not_been(tmp_path: Path, durability: str) -> None:
+    asked = scenario(method=ALL_METHODS[3:5], train={"participation": 0.5}, durability=durability)
+    scenarios.run(asked, out=tmp_path / "whole")
+    stopped = scenarios.run(asked, out=tmp_path / "run", listener=Impatient())
+    assert stopped.summary["methods"][1]["fairness"]["loss"]["clients"] == 12
+    resume(tmp_path / "run")
+    whole, again = read(tmp_path / "whole"), read(tmp_path / "run")
+    assert whole.equals(again) and whole["used"].sum() == 2 * (12 + 5 * 6)
 
 
 def test_rows_without_figures_say_so() -> None:
