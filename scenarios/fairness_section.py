@@ -77,7 +77,7 @@ def _groups(found: Found, key: str, caption: str) -> str:
 
 def _ranks(found: Found) -> str:
     """Spearman's correlations; columns that nobody fills are left out."""
-    told: Found = [
+    told = [
         (entry, name, {word: (of.get(f"correlation_with_{word}") or {}).get(name) for word in _WITH})
         for entry, of in found
         for name in MEASURES
