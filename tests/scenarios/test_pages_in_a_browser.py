@@ -137,7 +137,7 @@ def test_the_gantt_charts_rounds_and_method_are_chosen_by_click_and_key(chromium
     assert gantt(chromium) == ["round 5", "round 6"]
     chromium.click("#gantt-earlier")
     assert gantt(chromium) == ["round 3", "round 4"]
-    bars = {"idle", "download", "compute", "upload", "lost", "after its round, dropped"}
+    bars = {"idle or away", "download", "compute", "upload", "lost", "after its round, dropped"}
     assert set(names(chromium, "[data-gantt]")) == bars
     chromium.click("#timed option:last-of-type")
     assert chromium.js("return document.getElementById('timed').value") == "1"
