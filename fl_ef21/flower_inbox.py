@@ -8,6 +8,7 @@ whole yet is looked at again the next time, beside all others.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,10 +24,14 @@ UNAVAILABLE = 3  # flwr.common.constant.ErrorCode.MESSAGE_UNAVAILABLE
 
 @dataclass
 class Coming:
-    """An announced reply, and its parts as far as they are there; `lost` says why it will never be whole."""
+    """An announced reply, and its parts as far as they are there; `lost` says why it will never be whole.
+
+    `since` is when it was announced, by the monotonic clock.
+    """
 
     told: Any
     parts: dict[str, bytes | None]
+    since: float = field(default_factory=time.monotonic)
     lost: str = field(default="")
 
     @property
@@ -56,6 +61,11 @@ class Inbox:
         over = {name: one for name, one in mine.items() if one.whole or one.lost}
         self.forget(over)
         return [self._opened(one) for one in over.values()]
+
+    def stuck(self, seconds: float) -> set[str]:
+        """The messages whose replies were announced so long ago and are not whole yet."""
+        before = time.monotonic() - seconds
+        return {name for name, one in self._coming.items() if one.since <= before}
 
     def forget(self, names: Iterable[str]) -> None:
         """Nobody wants replies to these any more."""

@@ -38,6 +38,7 @@ from scenarios.session import Session
 from scenarios.setup import Setup, prepare
 from scenarios.summary import summarise
 from scenarios.trackers import Tracker
+from scenarios.warned import warnings_told
 
 STATE = "clients"  # of a run folder: files of client state, on Flower's simulation
 
@@ -165,7 +166,8 @@ def _count(grid: Grid, clients: int) -> None:
 def _conduct(session: Session, execute: Callable[[Session], None]) -> Result:
     out = session.out
     try:
-        execute(session)
+        with warnings_told(session.listener):
+            execute(session)
     except KeyboardInterrupt:  # twice: at once
         session.drop()
         raise

@@ -13,7 +13,7 @@ NAME = "progress.json"
 
 
 class Telling:
-    """A Listener that keeps what it is told in a run folder, which must be there by its `start`."""
+    """A Listener that prints messages, and keeps all it is told in a run folder, which must be there by its `start`."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
@@ -22,6 +22,7 @@ class Telling:
         self._messages: list[str] = []
 
     def message(self, text: str) -> None:
+        print(text, flush=True)  # to Flower's log of the run
         self._messages.append(text)
         self._write()
 

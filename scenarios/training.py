@@ -181,7 +181,7 @@ class Training:
         self.tally.add(done, seconds)
         self.participation.add(self.strategy.asked, self.strategy.added)
         self._each = self._each if self.setup.asks_clients else None  # of the model before
-        if self.strategy.waited is not None:
+        if self.strategy.waited is not None and done.number > 1:  # the first also loads and compiles
             self.tally.server_seconds = (self.tally.server_seconds or 0.0) + seconds - self.strategy.waited
         if done.traffic is not None:
             self.clients.add(done.traffic)

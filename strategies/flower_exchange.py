@@ -79,18 +79,21 @@ class Mail:
         if (inbox := inbox_of(self.grid)) is not None:
             inbox.forget([*self.mine, *self.others])
 
-    def ask_again(self) -> None:
+    def ask_again(self, stuck: float = inf) -> None:
         """Repeat what went to nodes that were started again since: who fetched it is dead.
 
-        A client that has followed the instruction already gives the same answer again.
+        A client that has followed the instruction already gives the same answer again. stuck: seconds after which
+        that is repeated, too, whose reply was announced and does not come.
         """
         if not deployed(self.grid) or time.monotonic() - self._looked < RESTARTED:
             return
         now, self._looked = activations(self.grid), time.monotonic()
+        inbox = inbox_of(self.grid)
+        torn = set() if inbox is None else inbox.stuck(stuck)
         lost = {
             name: message
             for name, message in self.mine.items()
-            if now.get(node := message.metadata.dst_node_id, "") > self._since.get(node, "~")
+            if name in torn or now.get(node := message.metadata.dst_node_id, "") > self._since.get(node, "~")
         }
         self.others += lost
         for name in lost:

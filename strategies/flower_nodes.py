@@ -24,6 +24,7 @@ from strategies.rounds import Silence, names
 log = logging.getLogger("fl_ef21")
 PATIENCE = 120.0  # seconds
 AGAIN = 5.0  # seconds until a node that could not answer is asked again who it is
+STUCK = 10.0  # seconds until one is asked again whose answer was announced and does not come: it may be lost for ever
 
 
 class Nodes:
@@ -116,7 +117,7 @@ class Nodes:
             new = [node for node in new if node not in awaited]
             self._mail.send(self.post.hello(new))
             self._greeted |= dict.fromkeys(new, now)
-            self._mail.ask_again()
+            self._mail.ask_again(STUCK)
             replies: Iterable[Message] = self._mail.take()
         else:
             asked = sendable(grid, self.post.hello(new))

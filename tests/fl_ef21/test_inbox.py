@@ -103,6 +103,16 @@ def test_what_was_announced_is_not_asked_for_again(link: SuperLink) -> None:
     assert link.asked[-1] == ["a"]
 
 
+def test_a_reply_of_which_nothing_comes_is_stuck_until_it_is_there(link: SuperLink) -> None:
+    inbox = Inbox(grid_of(link))
+    parts = brought(link, reply("a", 1))
+    inbox.take(["a", "b"])
+    assert inbox.stuck(0.0) == {"a"} and inbox.stuck(60.0) == set()
+    link.parts |= parts
+    inbox.take(["a", "b"])
+    assert inbox.stuck(0.0) == set()
+
+
 def test_a_reply_that_will_never_be_whole_is_an_error(link: SuperLink) -> None:
     inbox = Inbox(grid_of(link))
     parts = brought(link, reply("a", 1))

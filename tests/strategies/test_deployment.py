@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from math import inf
+from types import SimpleNamespace
 
 import pytest
 from flwr.app import Message
 
 from fl_ef21.flower_internals import CLIENT_RAISED, error_reply
-from strategies.flower_exchange import LONG, SHORT
+from strategies import flower_exchange
+from strategies.flower_exchange import LONG, RESTARTED, SHORT
+from strategies.flower_nodes import STUCK
 from strategies.flower_questions import QUIET
 from strategies.rounds import Silence
 from tests.strategies.deployment import deploy, trained
@@ -138,6 +142,20 @@ def test_who_answers_slowly_who_it_is_holds_nobody_up(monkeypatch: pytest.Monkey
     grid.clock.now += 60
     grid.takes = {}
     assert [done.participants for done in trained(run, grid, 1)] == [4]
+
+
+def test_a_node_whose_answer_is_announced_and_does_not_come_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = everybody()
+    grid = deploy(run, monkeypatch)
+    grid.takes = {1: inf}
+    grid.at = [(1.0, lambda: grid.takes.clear())]
+    torn = SimpleNamespace(
+        take=grid.pull_messages, stuck=lambda seconds: ["message-1"] if grid.clock.now > seconds else []
+    )
+    monkeypatch.setattr(flower_exchange, "inbox_of", lambda grid: torn)
+    run.strategy.nodes.enrol(grid)
+    assert STUCK < grid.clock.now < STUCK + RESTARTED + LONG and run.strategy.nodes.of[1] == 2
+    assert len(grid.sent) == N + 1
 
 
 def test_who_has_not_enrolled_in_time_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

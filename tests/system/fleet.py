@@ -22,6 +22,7 @@ import pytest
 from scenarios.deploy import down, init, processes, run, up
 from scenarios.deploy.layout import Fleet
 from scenarios.deploy.private import write
+from scenarios.progress import Silent
 from scenarios.results import Result
 from scenarios.told import Told
 from tests.faulty_proxy import FaultyProxy, Identity
@@ -77,11 +78,25 @@ class Deployed:
         return "\n".join(f"== {path}\n" + "\n".join(path.read_text().splitlines()[-lines:]) for path in paths)
 
 
+class Messages(Silent):
+    """What a run tells in words."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.told.append(text)
+
+
 class Running:
-    """A run that goes on in a thread while the test does something to the fleet."""
+    """A run that goes on in a thread while the test does something to the fleet.
+
+    Attributes:
+      messages: what `fl-ef21 deploy run` would show.
+    """
 
     def __init__(self, deployed: Deployed, scenario: str, out: Path) -> None:
-        self.out, self._deployed = out, deployed
+        self.out, self._deployed, self.messages = out, deployed, Messages()
         self._path = out.with_suffix(".toml")
         self._path.write_text(scenario)
         self._end: Result | BaseException | None = None
@@ -90,7 +105,7 @@ class Running:
 
     def _run(self) -> None:
         try:
-            self._end = run(self._deployed.fleet.folder, self._path, out=self.out)
+            self._end = run(self._deployed.fleet.folder, self._path, out=self.out, listener=self.messages)
         except BaseException as error:
             self._end = error
 

@@ -78,7 +78,7 @@ def test_clones_of_a_device_take_no_part_beside_it(tmp_path: Path) -> None:
     needs_processes()
     with deployed(tmp_path, seconds=600) as fleet:
         proxy = fleet.proxies[VICTIM]
-        proxy.begin([Fault("held", OFFER, (answer(2),))])
+        proxy.begin([Fault("held", OFFER, (answer(2), answer(4), answer(5)))])
         running = fleet.start(small(5), tmp_path / "run")
         running.until(lambda: proxy.done("held"), "round 2")
         private, public = device_key()
@@ -88,8 +88,12 @@ def test_clones_of_a_device_take_no_part_beside_it(tmp_path: Path) -> None:
             running.until(lambda: "not let in" in same.read_text(), "the first is refused")
             running.until(lambda: "SuperNode ID" in other.read_text(), "the second is let in")
             proxy.release(arrives=True)
+            running.until(lambda: "Sent successfully" in other.read_text(), "the second has said who it is")
+            proxy.release(arrives=True)
+            both = "both say they are client 1"
+            running.until(lambda: any(both in told for told in running.messages.told), "that is told")
+            proxy.release(arrives=True)
             result = running.result()
-        assert "both say they are client 1" in fleet.fleet.log("superlink").read_text()
         assert reference.heard(running.out) == [ALL] * 5
         assert reference.again(running.out, tmp_path / "again") == reference.digests(running.out)
         assert result.rounds["invariant_error"].max() < 1e-6
@@ -97,8 +101,10 @@ def test_clones_of_a_device_take_no_part_beside_it(tmp_path: Path) -> None:
 
 @contextmanager
 def clone(fleet: Deployed, folder: Path, key: bytes | None = None) -> Iterator[Path]:
-    """A second device with the victim's folder as it is now: its log. key: another one than the victim's."""
+    """A second device with the victim's folder as it is now, on a network of its own: its log. key: another one."""
     shutil.copytree(fleet.fleet.node(VICTIM), folder, ignore=shutil.ignore_patterns("flower", "log.txt"))
+    with (folder / "env").open("a") as env:
+        env.write(f'SUPERLINK="127.0.0.1:{fleet.fleet.port}"\n')
     if key is not None:
         (folder / "node.key").write_bytes(key)
     log = folder / "log.txt"

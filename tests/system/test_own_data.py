@@ -3,12 +3,8 @@ from a folder of these files, and what its evaluations cost is what a proxy coun
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +15,8 @@ from scenarios.loading import parse
 from scenarios.results import Result
 from tests.counting_proxy import CountingProxy
 from tests.own_files import digits_in_files
-from tests.system.test_flwr_run import copy_project, free_ports, stop
-from tests.system.test_proxy import OF_MESSAGES, is_poll, listening
+from tests.system.plain import deploy, of_messages
+from tests.system.test_flwr_run import stop
 
 pytestmark = [pytest.mark.system, pytest.mark.nightly]  # minutes: Flower starts a process for every message
 
@@ -44,47 +40,16 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, C
     if not Path("/proc/self/environ").exists():
         pytest.skip("no /proc: a process that stays alive could not be found and stopped")
     folder = tmp_path_factory.mktemp("own")
-    copy_project(folder / "fl-ef21")
-    (folder / "own.toml").write_text(SCENARIO)
-    files = digits_in_files(folder / "data", NODES)
+    files = enumerate(digits_in_files(folder / "data", NODES))
+    told = [f'partition-id={i} data-path="{file}" state-dir="{folder / f"state-{i}"}"' for i, file in files]
     try:
-        yield folder, deploy(folder, files, time.monotonic() + 600)
+        yield folder, deploy(folder, SCENARIO, told, time.monotonic() + 600)
     finally:
         stop(folder / "home")
 
 
-def deploy(folder: Path, files: list[Path], deadline: float) -> CountingProxy:
-    tools, port, home = Path(sys.executable).parent, free_ports()[0], folder / "home"
-    home.mkdir()
-    (home / "config.toml").write_text(f'[superlink.real]\naddress = "127.0.0.1:{port}"\ninsecure = true\n')
-    private = {
-        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "FLWR_HOME": str(home), "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1", "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    }  # fmt: skip
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | private
-    with ExitStack() as held:
-        log = held.enter_context((folder / "log").open("w"))
-
-        def start(*words: str) -> subprocess.Popen[bytes]:
-            words = (str(tools / words[0]), *words[1:])
-            return subprocess.Popen(words, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
-
-        start("flower-superlink", "--insecure", "--port", str(port), "--disable-runtime-dependency-installation")
-        listening(port, deadline)
-        proxy = held.enter_context(CountingProxy(port))
-        for client, file in enumerate(files):
-            told = f'partition-id={client} data-path="{file}" state-dir="{folder / f"state-{client}"}"'
-            start("flower-supernode", "--insecure", "--superlink", proxy.address, "--port", str(free_ports()[0]),
-                  "--node-config", told)  # fmt: skip
-        config = f'scenario="{folder / "own.toml"}" out="{folder / "run"}"'
-        done = start("flwr", "run", str(folder / "fl-ef21"), "real", "--stream", "--run-config", config)
-        assert done.wait(deadline - time.monotonic()) == 0, (folder / "log").read_text()[-4000:]
-    return proxy
-
-
 def test_the_run_is_the_one_that_is_simulated_from_a_folder(deployed: tuple[Path, CountingProxy]) -> None:
     folder, _ = deployed
-    assert (folder / "run" / "summary.json").is_file(), (folder / "log").read_text()[-4000:]
     got = Result.load(folder / "run")
     want = scenarios.run(parse(SCENARIO, [f"data.path={folder / 'data'}"]))
     assert got.summary["status"] == "finished" and got.summary["problem"]["samples"] is None
@@ -96,7 +61,7 @@ def test_the_run_is_the_one_that_is_simulated_from_a_folder(deployed: tuple[Path
 
 def test_what_evaluations_cost_is_in_the_account_within_one_percent(deployed: tuple[Path, CountingProxy]) -> None:
     folder, proxy = deployed
-    messages = [one for one in proxy.exchanges if one.path.rsplit("/", 1)[1] in OF_MESSAGES and not is_poll(one)]
+    messages = of_messages(proxy)
     told = Result.load(folder / "run").summary["methods"][0]["traffic"]
     for way, seen in (("uplink", sum(one.up for one in messages)), ("downlink", sum(one.down for one in messages))):
         said = told[way]["wire_bytes"] + told["asides"][f"{way}_wire_bytes"]

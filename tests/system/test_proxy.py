@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from fl_ef21 import flower_traffic
 from scenarios.results import Result
-from tests.counting_proxy import CountingProxy, Exchange
-from tests.system.test_flwr_run import copy_project, free_ports, stop
+from tests.counting_proxy import CountingProxy
+from tests.system.plain import deploy, is_poll, of_messages
+from tests.system.test_flwr_run import stop
 
 pytestmark = [pytest.mark.system, pytest.mark.nightly]  # minutes: Flower starts a process for every message
 
@@ -35,7 +30,6 @@ evaluate = {{ every = 2, audit = false, traffic = "clients" }}
 engine = {{ actors = 0 }}
 method = [{{ name = "ef21-sgdm", eta = 0.3, gamma = 0.2, compressor = "topk", k = 78 }}]
 """
-OF_MESSAGES = ("pull-messages", "pull-object", "confirm-message-received", "push-messages", "push-object")
 OF_NODES = ("register-node", "activate-node", "deactivate-node", "unregister-node", "get-run", "get-fab")
 
 
@@ -45,71 +39,19 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Counting
     if not Path("/proc/self/environ").exists():
         pytest.skip("no /proc: a process that stays alive could not be found and stopped")
     folder = tmp_path_factory.mktemp("deployment")
-    copy_project(folder / "fl-ef21")
-    (folder / "proxy.toml").write_text(SCENARIO)
+    told = [f'partition-id={client} state-dir="{folder / f"state-{client}"}"' for client in range(NODES)]
     try:
-        proxy = deploy(folder, time.monotonic() + 500)
+        proxy = deploy(folder, SCENARIO, told, time.monotonic() + 500)
         yield proxy, Result.load(folder / "run")
     finally:
         stop(folder / "home")
-
-
-def deploy(folder: Path, deadline: float) -> CountingProxy:
-    """A SuperLink, SuperNodes behind a proxy and `flwr run`; returns when all have ended."""
-    tools, port, home = Path(sys.executable).parent, free_ports()[0], folder / "home"
-    home.mkdir()
-    (home / "config.toml").write_text(f'[superlink.real]\naddress = "127.0.0.1:{port}"\ninsecure = true\n')
-    private = {
-        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "FLWR_HOME": str(home), "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1", "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    }  # fmt: skip
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | private
-    with ExitStack() as held:
-        log = held.enter_context((folder / "log").open("w"))
-
-        def start(*words: str) -> subprocess.Popen[bytes]:
-            words = (str(tools / words[0]), *words[1:])
-            return subprocess.Popen(words, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
-
-        start("flower-superlink", "--insecure", "--port", str(port), "--disable-runtime-dependency-installation")
-        listening(port, deadline)
-        proxy = held.enter_context(CountingProxy(port))
-        nodes = [
-            start(
-                "flower-supernode", "--insecure", "--superlink", proxy.address, "--port", str(free_ports()[0]),
-                "--node-config", f'partition-id={client} state-dir="{folder / f"state-{client}"}"',
-            )
-            for client in range(NODES)
-        ]  # fmt: skip
-        config = f'scenario="{folder / "proxy.toml"}" out="{folder / "run"}"'
-        done = start("flwr", "run", str(folder / "fl-ef21"), "real", "--stream", "--run-config", config)
-        assert done.wait(deadline - time.monotonic()) == 0, (folder / "log").read_text()[-4000:]
-        for node in nodes:
-            node.send_signal(signal.SIGTERM)
-        for node in nodes:
-            node.wait(30)
-    return proxy
-
-
-def listening(port: int, deadline: float) -> None:
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise TimeoutError(f"nobody listens on port {port}")
-
-
-def is_poll(exchange: Exchange) -> bool:
-    return exchange.path.endswith("/pull-messages") and exchange.down == flower_traffic.poll().down
 
 
 def test_the_wire_bytes_of_a_run_are_those_a_proxy_counts_within_one_percent(
     counted: tuple[CountingProxy, Result],
 ) -> None:
     proxy, run = counted
-    messages = [one for one in proxy.exchanges if one.path.rsplit("/", 1)[1] in OF_MESSAGES and not is_poll(one)]
+    messages = of_messages(proxy)
     replies = sum(one.path.endswith("/push-messages") for one in messages)
     assert NODES * 3 <= replies <= NODES * 4  # hello, two rounds; farewells are waited for a minute and no longer
     told = run.summary["methods"][0]["traffic"]
