@@ -10,12 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 
 import torch
 
-from fl_ef21.devices import availability, catalogue
-from fl_ef21.devices.availability import Process
+from fl_ef21.devices import availability, catalogue, words
+from fl_ef21.devices.availability import Process, Traced
 from fl_ef21.devices.catalogue import Profile
 from fl_ef21.devices.fleet import Fleet, Looks
 from fl_ef21.engine.settings import Settings
@@ -60,6 +61,28 @@ def kinds(scenario: Scenario, clients: int) -> tuple[str, ...]:
     """
     profile = check(scenario)
     return ("",) * clients if profile is None else Fleet.deal(profile, clients, scenario.seed, 1.0).kinds
+
+
+def digest(scenario: Scenario) -> str:
+    """Of the profile and of the traces it follows; empty without [devices]."""
+    profile = check(scenario)
+    if profile is None or scenario.devices is None:
+        return ""
+    processes = [one.availability for one in profile.classes]
+    if (given := _availability(scenario)) is not None:
+        processes.append(given)
+    files = [words.named(scenario.devices.profile), *(one.file for one in processes if isinstance(one, Traced))]
+    files += [link.trace for one in profile.classes for link in (one.up, one.down) if link.trace is not None]
+    return blake2b(b"".join(blake2b(file.read_bytes()).digest() for file in files), digest_size=16).hexdigest()
+
+
+def refuse_another(left: RunFile, scenario: Scenario) -> None:
+    """Raises: InputError where the profile is not the one that a run began with."""
+    if scenario.devices is not None and left.devices and left.devices != digest(scenario):
+        advice = (
+            "this profile or a trace of it changed since the run began: put it back, or start a run in a new folder"
+        )
+        raise InputError("devices.profile", scenario.devices.profile, advice)
 
 
 def settled(setup: Setup) -> Setup:

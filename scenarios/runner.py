@@ -88,7 +88,7 @@ def run(
     if told := fleets.told(resolved, setup):
         listener.message(told)
     command = command or f"fl-ef21 run {out / 'scenario.toml'}"
-    begun = RunFile.new(out, to_toml(setup.resolved), runtime, command)
+    begun = RunFile.new(out, to_toml(setup.resolved), runtime, command, fleets.digest(setup.scenario))
     return _conduct(Session(setup, begun, listener, trackers), execute)
 
 
@@ -108,6 +108,7 @@ def resume(
         for warning in changes.refuse(left, scenario, force):
             listener.message(warning)
         timing.check(scenario, real=False)
+        fleets.refuse_another(left, scenario)
         listener.message("loading data and checking the scenario")
         setup = prepare(scenario, alone=left.runtime == "flower")
         return _conduct(Session(setup, left, listener, trackers), choose(RUNTIMES, left.runtime, "runtime"))
@@ -129,11 +130,12 @@ def serve(setup: Setup, grid: Grid, out: Path, command: str, listener: Listener 
 
     if not (out / RUN_FILE).exists():
         setup = fleets.settled(setup)
-        begun = RunFile.new(out, to_toml(setup.resolved), "flower", command)
+        begun = RunFile.new(out, to_toml(setup.resolved), "flower", command, fleets.digest(setup.scenario))
         return _conduct(Session(setup, begun, listener), execute)
     left = unfinished(out)
     with alone(out):
         setup = fleets.as_before(setup, left)
+        fleets.refuse_another(left, setup.scenario)
         changes.refuse(left, setup.resolved, force=False)
         return _conduct(Session(setup, left, listener), execute)
 

@@ -73,30 +73,36 @@ class Slots:
     peak_hour: float = 0.0
     spread_hours: float = 0.0
 
-    def probability(self, seed: int, clients: Array, times: Array) -> Array:
-        """(m, ...) p(t) of clients (m,) at (m, ...) times."""
+    def probability(self, peaks: Array, times: Array) -> Array:
+        """(m, k) p(t) of clients with peaks (m,) at (m, k) times."""
         if self.depth == 0:
             return np.full(times.shape, self.share)
-        shift = self.spread_hours * (2 * _uniform(seed, "availability.peak", clients) - 1)
-        peak = 3600 * (self.peak_hour + shift).reshape(-1, *[1] * (times.ndim - 1))
-        turn = torch.from_numpy(2 * np.pi * (times - peak) / words.DAY)
-        found: Array = self.share * (1 + self.depth * torch.cos(turn).numpy())
+        found: Array = self.share * (1 + self.depth * np.cos(2 * np.pi / words.DAY * (times - peaks[:, None])))
         return found
+
+    def peaks(self, seed: int, clients: Array) -> Array:
+        """(m,) seconds into a day at which each of clients (m,) is likeliest there."""
+        if self.spread_hours == 0:
+            return np.full(len(clients), 3600 * self.peak_hour)
+        shift = self.spread_hours * (2 * _uniform(seed, "availability.peak", clients) - 1)
+        return 3600 * (self.peak_hour + shift)
 
     def next_on(self, seed: int, clients: Array, times: Array) -> Array:
         begin = self.slot_seconds * _uniform(seed, "availability.begin", clients)
-        keys = randomness.keys(seed, "availability.slot", torch.from_numpy(clients), 0)
-        slot = np.floor((times + begin) / self.slot_seconds)
-        found, waiting = np.full(len(times), np.inf), np.arange(len(times))
+        keys, peaks = (
+            randomness.keys(seed, "availability.slot", torch.from_numpy(clients), 0),
+            self.peaks(seed, clients),
+        )
+        slot = np.floor((times + begin) / self.slot_seconds).astype(np.int64)
+        found, waiting, ahead = np.full(len(times), np.inf), np.arange(len(times)), np.arange(_SLOTS)
         while len(waiting):
-            slots = slot[waiting, None] + np.arange(_SLOTS)
+            slots = slot[waiting, None] + ahead
             starts = slots * self.slot_seconds - begin[waiting, None]
-            drawn = randomness.uniform_at(keys[waiting], torch.from_numpy(slots.astype(np.int64))).numpy()
-            there = drawn < self.probability(seed, clients[waiting], starts + self.slot_seconds / 2)
-            first = there.argmax(axis=1)
+            drawn = randomness.uniform_at(keys[waiting], torch.from_numpy(slots)).numpy()
+            there = drawn < self.probability(peaks[waiting], starts + self.slot_seconds / 2)
             some = there.any(axis=1)
             on = waiting[some]
-            found[on] = np.maximum(times[on], starts[some, first[some]])
+            found[on] = np.maximum(times[on], starts[some, there.argmax(axis=1)[some]])
             slot[waiting] += _SLOTS
             waiting = waiting[~some]
         return found
@@ -121,18 +127,14 @@ class Markov:
         return self.on_seconds / (self.on_seconds + self.off_seconds)
 
     def next_on(self, seed: int, clients: Array, times: Array) -> Array:
-        self._begin(seed, np.array([client for client in clients.tolist() if (seed, client) not in self._of], np.int64))
-        asked = zip(clients.tolist(), times.tolist(), strict=True)
-        return np.array([self._of[seed, client].next_on(time) for client, time in asked])
-
-    def _begin(self, seed: int, clients: Array) -> None:
-        """Draw the first stretches of clients (m,) in one go."""
-        first = _uniform(seed, "availability.first", clients)
-        drawn = randomness.uniform(randomness.keys(seed, "availability", torch.from_numpy(clients), 0), _TOGETHER)
-        for client, begin, uniform in zip(clients.tolist(), first.tolist(), drawn.numpy(), strict=True):
-            stretches = Stretches(seed, client, self.on_seconds, self.off_seconds, begin)
-            stretches.add(uniform)
-            self._of[seed, client] = stretches
+        new = np.array([client for client in clients.tolist() if (seed, client) not in self._of], np.int64)
+        first = _uniform(seed, "availability.first", new).tolist()
+        for client, begin in zip(new.tolist(), first, strict=True):
+            self._of[seed, client] = Stretches(seed, client, self.on_seconds, self.off_seconds, begin)
+        asked = [(self._of[seed, client], time) for client, time in zip(clients.tolist(), times.tolist(), strict=True)]
+        while short := [stretches for stretches, time in asked if stretches.end <= time]:
+            _draw(seed, short)
+        return np.array([stretches.next_on(time) for stretches, time in asked])
 
     def table(self) -> dict[str, Any]:
         return {"process": "markov", "on_seconds": self.on_seconds, "off_seconds": self.off_seconds}
@@ -198,17 +200,33 @@ def parse(told: Any, where: str, folder: Path) -> Process:
     return found
 
 
+def _draw(seed: int, some: list[Stretches]) -> None:
+    """Further stretches of each, those with the same number of them in one go."""
+    for number in {stretches.drawn for stretches in some}:
+        mine = [stretches for stretches in some if stretches.drawn == number]
+        clients = torch.tensor([stretches.client for stretches in mine])
+        drawn = randomness.uniform(randomness.keys(seed, "availability", clients, number), _TOGETHER).numpy()
+        for stretches, uniform in zip(mine, drawn, strict=True):
+            stretches.add(uniform)
+
+
 def _uniform(seed: int, purpose: str, clients: Array) -> Array:
     found: Array = randomness.uniform(randomness.keys(seed, purpose, torch.from_numpy(clients), 0), 1)[:, 0].numpy()
     return found
 
 
 class Stretches:
-    """Of one client. What was drawn is kept, so that a later question costs a search."""
+    """Of one client. What was drawn is kept, so that a later question costs a search.
+
+    Attributes:
+      drawn: how often further stretches were drawn.
+      end: seconds until which they are known.
+    """
 
     def __init__(self, seed: int, client: int, on: float, off: float, first: float | None = None) -> None:
         """on, off: mean seconds, > 0. first: in [0, 1), what it draws for its begin, where that is known."""
-        self._seed, self._client, self._means, self._drawn = seed, client, (on, off), 0
+        self.client, self.drawn, self.end = client, 0, 0.0
+        self._seed, self._means = seed, (on, off)
         if first is None:
             first = float(randomness.uniform(randomness.key(seed, "availability.first", client), 1)[0, 0])
         self._begins_off = first * (on + off) >= on
@@ -216,17 +234,10 @@ class Stretches:
 
     def next_on(self, time: float) -> float:
         """`time` if the client is there, else when it comes back."""
-        while self._ends[-1] <= time:
-            self._draw()
-        at = int(np.searchsorted(self._ends, time, side="right"))
-        return float(self._ends[at]) if self._off(at) else time
-
-    def _off(self, number: int) -> bool:
-        return (number % 2 == 1) == self._begins_off
-
-    def _draw(self) -> None:
-        key = randomness.key(self._seed, "availability", self._client, self._drawn)
-        self.add(randomness.uniform(key, _TOGETHER)[0].numpy())
+        while self.end <= time:
+            _draw(self._seed, [self])
+        at = int(self._ends.searchsorted(time, side="right"))
+        return float(self._ends[at]) if (at % 2 == 1) == self._begins_off else time
 
     def add(self, uniform: Array) -> None:
         """Further stretches from what was drawn for them, (k,) in [0, 1)."""
@@ -234,4 +245,4 @@ class Stretches:
         means = np.where(off, self._means[1], self._means[0])
         lengths = np.maximum(-np.log1p(-uniform) * means, 1e-9)
         self._ends = np.append(self._ends, self._ends[-1] + np.cumsum(lengths))
-        self._drawn += 1
+        self.drawn, self.end = self.drawn + 1, float(self._ends[-1])

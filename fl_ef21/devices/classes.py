@@ -30,7 +30,7 @@ from fl_ef21.errors import InputError
 
 @dataclass(frozen=True)
 class Power:
-    """Watts of a device in each of its states, >= 0; None where nobody knows. idle is in the others."""
+    """Watts that a device draws as a whole in each of its states, >= 0; None where nobody knows."""
 
     compute_watts: float | None = None
     up_watts: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ import numpy as np
 from fl_ef21.blocks import Array
 from fl_ef21.devices.availability import Always, Markov, Process
 from fl_ef21.devices.catalogue import Profile
-from fl_ef21.devices.classes import Power
+from fl_ef21.devices.classes import DeviceClass, Power
 from fl_ef21.devices.dealing import Dealt, links
 from fl_ef21.devices.links import Links
 from fl_ef21.devices.profile import Device
@@ -29,14 +30,23 @@ class Looks:
 
     def seen(self, begun: float, arrivals: Array) -> float:
         """When the last of the `arrivals` (m,) is seen by a server that began to look at `begun`."""
-        waiting, time, pause = np.sort(arrivals), begun, self.first
-        at, count = 0, len(arrivals)
-        while at < count:
-            time += pause
-            got = int(np.searchsorted(waiting, time, side="right"))
-            pause = self.first if got > at else min(self.growth * pause, self.most)
-            at = got
+        growing, waiting, time, at = self._growing(), np.sort(arrivals), begun, 0
+        while at < len(waiting):
+            ahead = float(waiting[at]) - time
+            if ahead <= growing[-1]:
+                time += float(growing[np.searchsorted(growing, ahead)])
+            else:
+                pause = self.most if self.growth > 1 else self.first
+                time += float(growing[-1]) + math.ceil((ahead - growing[-1]) / pause) * pause
+            at = max(at + 1, int(np.searchsorted(waiting, time, side="right")))
         return time
+
+    def _growing(self) -> Array:
+        """When it looks after something came, in seconds from then, until the pauses grow no more."""
+        pauses = [self.first]
+        while pauses[-1] < self.most and self.growth > 1:
+            pauses.append(min(self.growth * pauses[-1], self.most))
+        return np.cumsum(pauses)
 
 
 @dataclass(frozen=True)
@@ -117,7 +127,7 @@ class Fleet:
         dealt = Dealt.of(profile.classes, clients, seed, first=len(devices))
         step, overhead, up, down, latency, poll = _table(devices).T
         rates_up, rates_down = dealt.rates()
-        processes, process = _processes(devices)
+        processes, process = _processes(devices, profile.classes)
         watts = np.array([one.power.row() for one in profile.classes])[dealt.number]
         return cls(
             kinds=(*(one.kind for one in devices), *dealt.kinds()),
@@ -127,8 +137,8 @@ class Fleet:
             poll=np.append(poll, dealt.each(lambda one: one.poll_seconds)),
             up=links(dealt, "up", rates_up, lambda one: one.up, up),
             down=links(dealt, "down", rates_down, lambda one: one.down, down),
-            processes=(*processes, *(one.availability for one in profile.classes)),
-            process=np.append(process, len(processes) + dealt.number),
+            processes=processes,
+            process=np.append(process[: len(devices)], process[len(devices) + dealt.number]),
             watts=np.concatenate([np.tile(Power().row(), (len(devices), 1)), watts]),
             seed=seed, looks=looks, server=server,
         )  # fmt: skip
@@ -168,10 +178,13 @@ def _table(devices: Sequence[Device]) -> Array:
     return np.array(rows, dtype=np.float64).reshape(len(devices), 6)
 
 
-def _processes(devices: Sequence[Device]) -> tuple[tuple[Process, ...], Array]:
-    """Those that somebody has, and (devices,) which."""
-    means = [(d.on_seconds, d.off_seconds) if d.off_seconds > 0 else None for d in devices]
-    each = list(dict.fromkeys(means))
-    number = {mean: i for i, mean in enumerate(each)}
-    made = tuple(Always() if mean is None else Markov(*mean) for mean in each)
-    return made, np.array([number[mean] for mean in means], dtype=np.int64)
+def _processes(devices: Sequence[Device], classes: Sequence[DeviceClass] = ()) -> tuple[tuple[Process, ...], Array]:
+    """Those that somebody has, each once, and (devices + classes,) which."""
+    number: dict[Process, int] = {}
+    each = [*(_process(one) for one in devices), *(one.availability for one in classes)]
+    which = [number.setdefault(process, len(number)) for process in each]
+    return tuple(number), np.array(which, dtype=np.int64)
+
+
+def _process(device: Device) -> Process:
+    return Always() if device.off_seconds == 0 else Markov(device.on_seconds, device.off_seconds)

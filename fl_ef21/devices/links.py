@@ -95,7 +95,7 @@ class Links:
         vary = np.flatnonzero(sigmas)
         if len(vary):
             z = normals(self.seed, f"link.{self.direction}.message", clients[vary], round)
-            found[vary] /= torch.exp(torch.from_numpy(sigmas[vary] * z)).numpy()
+            found[vary] /= np.exp(sigmas[vary] * z)
         for number in np.unique(self.course[clients]).tolist() if self.courses else ():
             if number >= 0:
                 mine = np.flatnonzero(self.course[clients] == number)

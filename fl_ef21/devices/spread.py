@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from fl_ef21 import randomness
@@ -29,7 +30,7 @@ class Spread:
 
     def of(self, z: Array) -> Array:
         """(m,) values of devices that drew (m,) standard normals."""
-        found: Array = self.median * torch.exp(self.sigma * torch.from_numpy(z)).numpy()
+        found: Array = self.median * np.exp(self.sigma * z)
         return found
 
     def quantile(self, z: float) -> float:
@@ -42,8 +43,9 @@ class Spread:
 
 
 def normals(seed: int, purpose: str, clients: Array, round: int = 0) -> Array:
-    """(m,) float64 standard normals of clients (m,)."""
-    found: Array = randomness.normal(randomness.keys(seed, purpose, torch.from_numpy(clients), round), 1)[:, 0].numpy()
+    """(m,) float64 standard normals of clients (m,), as `randomness.normal` draws them but without torch's threads."""
+    u = randomness.uniform(randomness.keys(seed, purpose, torch.from_numpy(clients), round), 2).numpy()
+    found: Array = np.sqrt(-2 * np.log1p(-u[:, 0])) * np.cos(2 * np.pi * u[:, 1])
     return found
 
 

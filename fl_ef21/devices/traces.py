@@ -113,9 +113,26 @@ def _numbers(rows: Sequence[Mapping[str, str]], key: str, path: Path, where: str
     return found
 
 
-@lru_cache(maxsize=16)
 def courses(path: Path, direction: str, where: str) -> tuple[Course, ...]:
     """The links of a file, for one direction ("up" or "down") where it tells them apart. Raises: InputError."""
+    return _courses(path, _written(path), direction, where)
+
+
+def intervals(path: Path, period: float | None, where: str) -> Intervals:
+    """When the devices of a file are there. period: after which they come again, the file's last end without.
+
+    Raises: InputError.
+    """
+    return _intervals(path, _written(path), period, where)
+
+
+def _written(path: Path) -> int:
+    """When, so that a file is read again once it changed."""
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+@lru_cache(maxsize=16)
+def _courses(path: Path, written: int, direction: str, where: str) -> tuple[Course, ...]:
     rows = _rows(path, ("t_s", "mbps"), where)
     if "direction" in rows[0]:
         rows = [row for row in rows if row["direction"] == direction]
@@ -139,11 +156,7 @@ def _course(times: Array, rates: Array, path: Path, where: str) -> Course:
 
 
 @lru_cache(maxsize=16)
-def intervals(path: Path, period: float | None, where: str) -> Intervals:
-    """When the devices of a file are there. period: after which they come again, the file's last end without.
-
-    Raises: InputError.
-    """
+def _intervals(path: Path, written: int, period: float | None, where: str) -> Intervals:
     rows = _rows(path, ("device", "start_s", "end_s"), where)
     starts, ends = _numbers(rows, "start_s", path, where), _numbers(rows, "end_s", path, where)
     period = float(ends.max()) if period is None else period

@@ -21,6 +21,7 @@ from scenarios import fairness
 from scenarios.commands.table import final_figures
 from scenarios.fairness import Clients, figures
 from scenarios.fairness_file import COLUMNS, FairnessFile, read
+from scenarios.loading import load
 from scenarios.progress import Progress, Silent
 from scenarios.runner import resume
 from scenarios.setup import prepare
@@ -172,6 +173,27 @@ def test_methods_of_an_earlier_start_keep_their_figures(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["fairness.parquet"]
 
 
+@pytest.mark.nightly
+def test_figures_do_not_depend_on_the_number_of_actors(tmp_path: Path) -> None:
+    found = []
+    for actors in (0, 1, 2):
+        asked = scenario(method=ALL_METHODS[4:5], train={"participation": 0.5}, engine={"actors": actors})
+        scenarios.run(asked, out=tmp_path / str(actors))
+        found.append(read(tmp_path / str(actors)))
+    assert found[0].equals(found[1]) and found[0].equals(found[2])
+
+
+def test_the_scenario_leaves_who_is_slow_behind_until_it_waits(tmp_path: Path) -> None:
+    short = ["engine.actors=0", "rounds=30", "evaluate.fairness=end"]
+    for timeout, left_behind in ((2, True), (10, False)):
+        out = tmp_path / str(timeout)
+        result = scenarios.run(load("fairness", [*short, f"train.timeout={timeout}"]), out=out)
+        for method in result.summary["methods"]:
+            old, phone = method["fairness"]["by_class"]
+            assert (old["used"] == 0) == left_behind and phone["used"] == phone["asked"]
+            assert (method["worst_decile_accuracy"] == 0) == left_behind
+
+
 class Impatient(Silent):
     """Presses Ctrl-C in round 3 of the second method."""
 
@@ -180,15 +202,25 @@ class Impatient(Silent):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.parametrize("durability", ["memory", "disk"])
-def test_a_run_that_was_stopped_counts_and_measures_as_if_it_had_not_been(tmp_path: Path, durability: str) -> None:
+@pytest.mark.parametrize(
+    ("durability", "runtime"),
+    [("memory", "resident"), ("disk", "resident"), pytest.param("disk", "flower", marks=pytest.mark.nightly)],
+)
+def test_a_run_that_was_stopped_counts_and_measures_as_if_it_had_not_been(
+    tmp_path: Path, durability: str, runtime: str
+) -> None:
     asked = scenario(method=ALL_METHODS[3:5], train={"participation": 0.5}, durability=durability)
     scenarios.run(asked, out=tmp_path / "whole")
-    stopped = scenarios.run(asked, out=tmp_path / "run", listener=Impatient())
+    stopped = scenarios.run(asked, out=tmp_path / "run", listener=Impatient(), runtime=runtime)
     assert stopped.summary["methods"][1]["fairness"]["loss"]["clients"] == 12
     resume(tmp_path / "run")
     whole, again = read(tmp_path / "whole"), read(tmp_path / "run")
-    assert whole.equals(again) and whole["used"].sum() == 2 * (12 + 5 * 6)
+    counts, figures = ["method", "client", "asked", "used"], ["loss", "accuracy", "test_accuracy"]
+    assert whole[counts].equals(again[counts]) and whole["used"].sum() == 2 * (12 + 5 * 6)
+    if runtime == "resident":
+        assert whole.equals(again)
+    else:  # clients one at a time round otherwise
+        assert again[figures].to_numpy() == pytest.approx(whole[figures].to_numpy(), rel=1e-4)
 
 
 def test_rows_without_figures_say_so() -> None:

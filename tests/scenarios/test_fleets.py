@@ -46,6 +46,22 @@ def test_who_goes_on_takes_what_was_measured_before(tmp_path: Path) -> None:
     assert fleets.as_before(given, before) is given
 
 
+def test_a_run_is_not_gone_on_with_on_other_devices(tmp_path: Path) -> None:
+    (tmp_path / "there.csv").write_text("device,start_s,end_s\na,0,25\n")
+    save(tmp_path / "own.toml", [Device("a", 1.0, 1e4, 1e4)])
+    files = {"profile": str(tmp_path / "own.toml"), "availability": f"trace:{tmp_path / 'there.csv'}"}
+    given = scenario(devices=files)
+    left = RunFile.new(tmp_path, to_toml(given), "resident", "command", fleets.digest(given))
+    fleets.refuse_another(left, given)
+    fleets.refuse_another(RunFile.new(tmp_path, to_toml(given), "resident", "command"), given)  # as older ones are
+    for file, more in (("there.csv", "b,5,6\n"), ("own.toml", "# tuned\n")):
+        before = (tmp_path / file).read_text()
+        (tmp_path / file).write_text(before + more)
+        with pytest.raises(InputError, match="changed since the run began"):
+            fleets.refuse_another(left, given)
+        (tmp_path / file).write_text(before)
+
+
 def test_nothing_is_measured_where_it_is_told_or_has_no_use(tmp_path: Path) -> None:
     save(tmp_path / "own.toml", [Device("a", 1.0, 1e4, 1e4)])
     for devices in (PHONES | {"step_seconds": 0.5}, {"profile": str(tmp_path / "own.toml")}):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fl_ef21.devices import words
+from fl_ef21.devices import classes, words
 from fl_ef21.devices.catalogue import Profile, find, save
 from fl_ef21.devices.classes import Power
 from fl_ef21.devices.fleet import Fleet
@@ -109,6 +110,26 @@ def test_a_name_that_is_not_there_is_answered_with_the_nearest() -> None:
         find("phone-2020")
     with pytest.raises(InputError, match="cannot be read"):
         find("phones.toml")
+
+
+# ---------------------------------------------------------------- the page
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "devices.md").read_text()
+
+
+def test_the_page_names_every_profile_key_and_process() -> None:
+    for part, names in (
+        ("Profiles that come along", words.shipped()),
+        ("A profile of classes", [*classes.KEYS, *words.FORMS.split(", ")[:3]]),
+    ):
+        here = PAGE.split(f"\n## {part}\n", 1)[1].split("\n## ", 1)[0]
+        assert [name for name in names if f"`{name}`" not in here and f'"{name}"' not in here] == []
+
+
+def test_the_example_of_classes_loads(tmp_path: Path) -> None:
+    (text,) = [block for block in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL) if "[[class]]" in block]
+    found = told(tmp_path, text)
+    assert [one.name for one in found.classes] == ["tablet", "hub"] and found.about
 
 
 # ---------------------------------------------------------------- those that come with us

@@ -125,3 +125,13 @@ def test_a_missing_package_is_told_before_any_work_with_its_extra(
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 4 and f"pip install 'fl-ef21[{name}]'" in done.output
     assert not (tmp_path / "run").exists()
+
+
+def test_the_tracker_of_the_page_works(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "trackers.md").read_text()
+    space: dict[str, Any] = {"__name__": "table"}
+    exec(page.split("```python\n")[1].split("```")[0], space)
+    scenarios.run(scenario(), out=tmp_path / "run", trackers=[space["Table"](str(tmp_path / "figures.csv"))])
+    told = [line.split(",") for line in (tmp_path / "figures.csv").read_text().splitlines()]
+    losses = [float(value) for method, _, name, value in told if (method, name) == ("ef21-sgdm", "train_loss")]
+    assert losses == [row["train_loss"] for row in lines(tmp_path / "run")]
