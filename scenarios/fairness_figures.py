@@ -37,8 +37,8 @@ def read(folder: Path | None) -> DataFrame | None:
     return frame
 
 
-def points(result: Result, entries: Sequence[Entry]) -> list[Drawn | None]:
-    """What the page draws of each method, None where nothing was measured.
+def points(result: Result, entries: Sequence[Entry], shown: int | None = None) -> list[Drawn | None]:
+    """What the page draws of each method of a run, None where nothing was measured; `shown` methods are on the page.
 
     `quantiles` has STEPS + 1 values of each of MEASURES from the lowest client to the highest, None where nobody has
     it; `clients` has [client, times used, samples, class, then each of MEASURES], about DOTS at most, evenly taken.
@@ -47,7 +47,7 @@ def points(result: Result, entries: Sequence[Entry]) -> list[Drawn | None]:
     if frame is None:
         return [None] * len(entries)
     rows = dict(iter(frame.groupby("method", sort=False)))
-    most = max(50, DOTS // max(1, len(rows)))
+    most = max(20, DOTS // max(1, shown or len(rows)))
     return [None if (own := rows.get(m.method["label"])) is None else _of(own, most) for m in entries]
 
 

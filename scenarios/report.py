@@ -57,9 +57,7 @@ def write(folder: Path) -> Path:
         + optional("holders", "Who holds what", "".join(map(partition_figure, spread, range(1))))
         + section("origin", "Where it comes from", origin(result))
     )
-    data = page_data([result], entries, spread)
-    data["measures"] = list(fairness_figures.MEASURES.items())
-    data["methods"] = [m | {"fairness": one} for m, one in zip(data["methods"], served, strict=True)]
+    data = page_data([result], entries, spread, served)
     data |= {"shadows": shadows.points(result, entries), "timelines": drawn, "fates": devices_section.fates()}
     page = document(f"{name} · report", top, body, data)
     return save(page, Path(folder) / "report.html")
@@ -207,9 +205,12 @@ def origin(result: Result) -> str:
 
 
 def page_data(
-    results: Sequence[Result], entries: Sequence[Entry], spreads: Sequence[tuple[str, Labels]]
+    results: Sequence[Result],
+    entries: Sequence[Entry],
+    spreads: Sequence[tuple[str, Labels]],
+    served: Sequence[fairness_figures.Drawn | None],
 ) -> dict[str, Any]:
-    """What the page's script draws and other programs may read, fit for JSON."""
+    """What the page's script draws and other programs may read, fit for JSON. `served`: fairness of each method."""
     points, steps = (max(2, min(1000, most // max(1, len(entries)))) for most in (_POINTS, _STEPS))
     methods = [
         {
@@ -222,8 +223,9 @@ def page_data(
             "targets": goals.curves(entry, steps),
             "point": pareto.point(entry),
             **devices_section.of_method(entry),
+            "fairness": one,
         }
-        for entry in entries
+        for entry, one in zip(entries, served, strict=True)
     ]
     runs = [
         {
@@ -240,6 +242,7 @@ def page_data(
         "version": 1,
         "runs": runs,
         "methods": methods,
+        "measures": list(fairness_figures.MEASURES.items()),
         "partitions": [asdict(drawn) for _, drawn in spreads],
     }
 
