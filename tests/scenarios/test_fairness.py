@@ -17,7 +17,7 @@ import scenarios
 from fl_ef21.devices.profile import Device, save
 from fl_ef21.each import Each
 from fl_ef21.errors import InputError
-from scenarios import fairness
+from scenarios import compare, fairness
 from scenarios.commands.table import final_figures
 from scenarios.fairness import Clients, figures
 from scenarios.fairness_file import COLUMNS, FairnessFile, read
@@ -110,10 +110,14 @@ def test_rows_tell_the_worst_decile_where_it_is_asked_for(ran: scenarios.Result)
     assert rows["worst_decile_loss"].iloc[-1] == end["loss"]["worst_decile"] > rows["train_loss"].iloc[-1]
 
 
-def test_tables_show_the_worst_decile(ran: scenarios.Result) -> None:
+def test_tables_show_the_worst_decile(ran: scenarios.Result, tmp_path: Path) -> None:
     told = ran.table()
     assert told["worst_decile_accuracy"].tolist() == [m["fairness"]["worst_decile"] for m in ran.summary["methods"]]
     assert "worst decile" in final_figures(ran.summary["methods"])
+    assert ran.folder is not None
+    both = compare.table([ran.folder, ran.folder])["worst_decile_accuracy"].tolist()
+    assert both == 2 * told["worst_decile_accuracy"].tolist()
+    assert f">{both[0]:.1%}".replace("%", " %") in compare.compare([ran.folder], tmp_path / "page.html").read_text()
 
 
 def test_a_problem_without_samples_has_losses_alone(tmp_path: Path) -> None:
