@@ -1,7 +1,7 @@
 """What the virtual clock costs. `python -m benchmarks.clock [--rounds N] [--repeat N]`
 
-The same run without [devices] and with it, in turn, in one process; seconds are those spent in rounds. Prints medians and
-their ratio for each profile.
+The same run without [devices] and with it, in turn, in one process; seconds are those spent in rounds. Prints medians,
+and their ratio for each profile.
 """
 
 from __future__ import annotations

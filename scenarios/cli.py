@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from scenarios import cli_deploy, cli_devices, cli_pictures
+from scenarios.cli_options import Trackers
 
 # arguments are explained in docstrings: click 8.5 drops the help of Typer's arguments
 app = typer.Typer(
@@ -90,6 +91,7 @@ def run(
             help="Disturb the run on purpose: kill=2%,late=5%,duplicate=5%,wipe=1%; the scenario's key `chaos`.",
         ),
     ] = None,
+    trackers: Trackers = None,
     format: AsFormat = Format.text,
     debug: Debug = False,
 ) -> None:  # fmt: skip
@@ -100,7 +102,7 @@ def run(
     from scenarios.commands import running
 
     sets = [*(sets or []), *([] if chaos is None else [f"chaos={chaos}"])]
-    running.run(scenario, out, sets, runtime.value, format.value, debug)
+    running.run(scenario, out, sets, runtime.value, format.value, debug, trackers or [])
 
 
 @app.command("run-app")
@@ -139,6 +141,7 @@ def resume(
         typer.Option("--set", metavar="KEY=VALUE", show_default=False, help="Change a key of [engine] or [cuts]."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Go on although the code has changed.")] = False,
+    trackers: Trackers = None,
     format: AsFormat = Format.text,
     debug: Debug = False,
 ) -> None:
@@ -148,7 +151,7 @@ def resume(
     """
     from scenarios.commands import lasting
 
-    lasting.resume(folder, sets or [], force, format.value, debug)
+    lasting.resume(folder, sets or [], force, format.value, debug, trackers or [])
 
 
 @app.command()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fl_ef21.errors import InputError
-from scenarios import devices_section, goals, pareto, report, sections, units
+from scenarios import devices_section, fairness_figures, goals, pareto, report, sections, units
 from scenarios.figures import Labels, style
 from scenarios.page import document, save
 from scenarios.results import Result
@@ -35,6 +35,11 @@ def compare(folders: list[Path], out: Path) -> Path:
     names = run_names(results)
     entries = entries_of(results, names)
     spreads, shared = _distributions(results, names)
+    served = [
+        one
+        for r, name in zip(results, names, strict=True)
+        for one in fairness_figures.points(r, [entry for entry in entries if entry.run == name], len(entries))
+    ]
     title = " · ".join(names) if len(names) < 4 else f"{len(names)} runs"
     lede = f"{len(entries)} methods of {len(results)} run{'s' * (len(results) > 1)}, side by side."
     top = f'<p class="eyebrow">fl_ef21 · comparison</p><h1>{e(title)}</h1><p class="lede">{e(lede)}</p>'
@@ -46,6 +51,7 @@ def compare(folders: list[Path], out: Path) -> Path:
         report.section("targets", "What the same result cost", _target_table(entries)),
         report.optional("front", "Trade-offs", pareto.section_body(entries)),
         report.optional("devices", "Devices", devices_section.section_body(entries, ())),
+        report.optional("fairness", "Fairness", fairness_figures.section_body(served)),
     ]
     if spreads:
         drawn = "".join(
@@ -58,7 +64,7 @@ def compare(folders: list[Path], out: Path) -> Path:
         for name, r in zip(names, results, strict=True)
     )
     parts.append(report.section("origin", "Where it comes from", origins))
-    data = report.page_data(results, entries, spreads)
+    data = report.page_data(results, entries, spreads, served)
     return save(document(f"{title} · comparison", top, "".join(parts), data), Path(out))
 
 

@@ -72,21 +72,25 @@ def of_method(entry: Entry) -> Drawn:
     return {"energy": energy(entry), "staleness": staleness(entry)}
 
 
-def section_body(entries: Sequence[Entry], drawn: Sequence[Drawn | None]) -> str:
-    """Figures and tables, as HTML; empty where no run had devices."""
+def section_body(entries: Sequence[Entry], drawn: Sequence[Drawn | None], clients: int | None = None) -> str:
+    """Figures and tables, as HTML; empty where no run had devices. `clients`: how many the run has."""
     timed = [i for i, one in enumerate(drawn) if one is not None]
-    parts = [_controls(entries, timed, drawn) + _map() + _gantt(drawn[timed[0]])] if timed else []
+    parts = [_controls(entries, timed, drawn, clients) + _map() + _gantt(drawn[timed[0]])] if timed else []
     figures = (_energy() if any(map(energy, entries)) else "") + (_staleness() if any(map(staleness, entries)) else "")
     parts += [f'<div class="figures">{figures}</div>'] if figures else []
     parts += [_table(entries)] if any(entry.method.get("devices") for entry in entries) else []
     return "".join(parts)
 
 
-def _controls(entries: Sequence[Entry], timed: Sequence[int], drawn: Sequence[Drawn | None]) -> str:
+def _controls(
+    entries: Sequence[Entry], timed: Sequence[int], drawn: Sequence[Drawn | None], clients: int | None
+) -> str:
+    most = max(one["gantt"]["of"][0] for one in drawn if one is not None)
+    some = f" The timeline has {most:,} of the run's {clients:,} clients." if clients and most < clients else ""
     options = "".join(f'<option value="{i}">{e(entries[i].label)}</option>' for i in timed)
     return (
         "<p>Virtual time: what the devices of the scenario would have taken. Clients are in the order of the median "
-        "time from fetching an instruction until the reply is there.</p>"
+        f"time from fetching an instruction until the reply is there.{some}</p>"
         f'<div class="choices"><label class="choice">method <select id="timed">{options}</select></label></div>'
     )
 

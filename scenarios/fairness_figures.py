@@ -14,46 +14,40 @@ from scenarios.sections import Entry
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-NAME = "fairness.parquet"
+CLIENTS = "fairness.parquet"  # as fairness_file calls it, which needs pyarrow
 MEASURES = {
     "accuracy": "accuracy on own samples",
     "test_accuracy": "test accuracy by own labels",
     "loss": "loss on own samples",
 }
-_NEEDED = ("method", "client", "samples", "device_class", "used", *MEASURES)
 STEPS = 100  # of a quantile curve
-CLIENTS = 2000  # dots of all methods together
+DOTS = 2000  # clients drawn, of all methods together
 Drawn = dict[str, Any]
 
 
 def read(folder: Path | None) -> DataFrame | None:
     """fairness.parquet; None where the run has none. Raises: InputError that names the file where it is broken."""
-    if folder is None or not (folder / NAME).is_file():
+    if folder is None or not (folder / CLIENTS).is_file():
         return None
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
+    from scenarios import fairness_file
 
-    path = folder / NAME
-    try:
-        frame: DataFrame = parquet.read_table(path).to_pandas()
-    except pa.ArrowException as error:
-        raise InputError(str(path), str(error)[:60], "the file is not whole, as of a run that was killed") from None
-    if missing := [name for name in _NEEDED if name not in frame]:
-        raise InputError(str(path), sorted(frame), f"lacks the columns {', '.join(missing)}")
+    frame = fairness_file.read(folder)
+    if missing := [name for name in fairness_file.COLUMNS if name not in frame]:
+        raise InputError(str(folder / CLIENTS), sorted(frame), f"lacks the columns {', '.join(missing)}")
     return frame
 
 
-def points(result: Result, entries: Sequence[Entry]) -> list[Drawn | None]:
-    """What the page draws of each method, None where nothing was measured.
+def points(result: Result, entries: Sequence[Entry], shown: int | None = None) -> list[Drawn | None]:
+    """What the page draws of each method of a run, None where nothing was measured; `shown` methods are on the page.
 
     `quantiles` has STEPS + 1 values of each of MEASURES from the lowest client to the highest, None where nobody has
-    it; `clients` has [client, times used, samples, class, then each of MEASURES], about CLIENTS at most, evenly taken.
+    it; `clients` has [client, times used, samples, class, then each of MEASURES], about DOTS at most, evenly taken.
     """
     frame = read(result.folder)
     if frame is None:
         return [None] * len(entries)
     rows = dict(iter(frame.groupby("method", sort=False)))
-    most = max(50, CLIENTS // max(1, len(rows)))
+    most = max(20, DOTS // max(1, shown or len(rows)))
     return [None if (own := rows.get(m.method["label"])) is None else _of(own, most) for m in entries]
 
 
@@ -87,12 +81,18 @@ def section_body(drawn: Sequence[Drawn | None]) -> str:
     if not known:
         return ""
     first = next(iter(known))
+    apart = any(len({row[1] for row in one["clients"]}) > 1 for one in drawn if one is not None)
     return (
         f"{sections.segments('fairness', 'measure', known)}"
         '<div class="figures"><figure><figcaption><h3>Over clients</h3><p>clients in the order of the measure: a flat '
         "line serves everybody alike</p></figcaption>"
         f'<div class="plot" role="img" aria-label="Quantiles over clients" data-quantiles="{first}"></div></figure>'
+        f"{_by_participation(first) if apart else ''}</div>"
+    )
+
+
+def _by_participation(first: str) -> str:
+    return (
         "<figure><figcaption><h3>By participation</h3><p>each client by how often its reply was used</p></figcaption>"
         f'<div class="plot" role="img" aria-label="Each client by participation" data-served="{first}"></div></figure>'
-        "</div>"
     )

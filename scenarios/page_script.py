@@ -2,6 +2,7 @@
 carries no .js file."""
 
 from scenarios.page_fairness import FAIRNESS
+from scenarios.page_pareto import PARETO
 from scenarios.page_plots import PLOTS
 from scenarios.page_time import TIME
 
@@ -203,4 +204,4 @@ draw();
 })();
 """
 
-SCRIPT = _SCRIPT.replace("/* PLOTS */", PLOTS + TIME + FAIRNESS)
+SCRIPT = _SCRIPT.replace("/* PLOTS */", PLOTS + PARETO + TIME + FAIRNESS)

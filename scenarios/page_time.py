@@ -70,7 +70,8 @@ function gantt(box) {
     const had = spans.filter((s) => s[a] !== null && s[b] !== null);
     traces.push({type: "bar", orientation: "h", name: part, base: had.map((s) => s[a] / scale),
       x: had.map((s) => (s[b] - s[a]) / scale), y: had.map((s) => name(s[0])), width: 0.78,
-      marker: {color: colour, pattern: {shape, size: 6, solidity: 0.2, fillmode: "overlay", fgcolor: css("--panel")}},
+      marker: {color: colour, line: {color: colour, width: 1},  // seconds of work among hours of waiting are seen
+        pattern: {shape, size: 6, solidity: 0.2, fillmode: "overlay", fgcolor: css("--panel")}},
       text: had.map((s) => describe(s, part, s[b] - s[a])), textposition: "none",
       hovertemplate: "%{text}<extra></extra>"});
   }
@@ -108,9 +109,9 @@ function idle(spans, rows, start, end, scale, name) {
     }
     if (at < end) gaps.push([row, at, end]);
   }
-  return {type: "bar", orientation: "h", name: "idle", base: gaps.map(([, a]) => a / scale), width: 0.3,
+  return {type: "bar", orientation: "h", name: "idle or away", base: gaps.map(([, a]) => a / scale), width: 0.3,
     x: gaps.map(([, a, b]) => (b - a) / scale), y: gaps.map(([row]) => name(row)), marker: {color: css("--line")},
-    hovertemplate: "%{y} is idle<extra></extra>"};
+    hovertemplate: "%{y} is idle or away<extra></extra>"};
 }
 
 function describe(s, part, seconds) {

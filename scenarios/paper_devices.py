@@ -85,10 +85,12 @@ def _gantt(axes: Axes, g: Gantt) -> None:
     rows = places if last < _CLIENTS else [places[i * last // (_CLIENTS - 1)] for i in range(_CLIENTS)]
     at = {place: i for i, place in enumerate(rows)}
     scale, label = axis("virtual_seconds", rounds[-1][2] - rounds[0][1])
+    hair = 0.004 * (rounds[-1][2] - rounds[0][1])  # seconds of work among hours of waiting are seen
     for name, a, b, shade, hatch in _PARTS:
         had = [s for s in inside if s[0] in at and s[a] is not None and s[b] is not None]
-        axes.barh([at[s[0]] for s in had], [(s[b] - s[a]) / scale for s in had], left=[s[a] / scale for s in had],
-                  height=0.75, color=shade, hatch=hatch, edgecolor=_WHITE, linewidth=0, label=name)  # fmt: skip
+        long, starts = [max(s[b] - s[a], hair) / scale for s in had], [s[a] / scale for s in had]
+        axes.barh([at[s[0]] for s in had], long, left=starts, height=0.75, color=shade, hatch=hatch, edgecolor=_WHITE,
+                  linewidth=0, label=name)  # fmt: skip
     for fate, mark in (("late", "x"), ("lost", "X"), ("surplus", "P"), ("later", ">"), ("busy", "d")):
         ends = [(max(t for t in s[2:6] if t is not None), at[s[0]]) for s in inside
                 if s[6] == fate and s[0] in at and any(t is not None for t in s[2:6])]  # fmt: skip
@@ -102,7 +104,7 @@ def _gantt(axes: Axes, g: Gantt) -> None:
     axes.grid(False, axis="y")
     axes.set_ylabel("client")
     axes.set_xlabel(label)
-    axes.set_xlim(left=rounds[0][1] / scale)
+    axes.set_xlim(rounds[0][1] / scale, (rounds[-1][2] + 5 * hair) / scale)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, handlelength=1.4)
 
 

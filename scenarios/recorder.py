@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from fl_ef21.failpoints import failpoint
+from scenarios.fairness_file import FairnessFile
 from scenarios.folder import put, refuse_used
 from scenarios.tally import Row
 from scenarios.timeline_file import TimelineFile
@@ -33,6 +34,8 @@ class Past:
 class Recorder:
     """Writes a run folder. Lines of rounds.jsonl are flushed one by one: a killed process loses none of them, and
     what `settle` has seen outlasts a power cut.
+
+    Attributes: traffic, timeline, fairness: tables of clients.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Recorder:
             refuse_used(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.traffic, self.timeline = folder, traffic, timeline
+        self.fairness = FairnessFile(folder)
         (folder / "scenario.toml").write_text(scenario)
         if past is None:
             (folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
@@ -93,11 +97,13 @@ class Recorder:
         self.drop()
         self.traffic.close()
         self.timeline.close()
+        self.fairness.close()
         failpoint("run.before_summary")
         put(self.folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
         if summary["status"] == "finished":
             self.traffic.clear()
             self.timeline.clear()
+            self.fairness.clear()
 
 
 def _line(row: Row) -> str:

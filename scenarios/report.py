@@ -8,7 +8,17 @@ from html import escape as e
 from pathlib import Path
 from typing import Any
 
-from scenarios import chaos_text, devices_section, fairness_figures, goals, pareto, sections, shadows, units
+from scenarios import (
+    chaos_text,
+    devices_section,
+    fairness_figures,
+    fairness_section,
+    goals,
+    pareto,
+    sections,
+    shadows,
+    units,
+)
 from scenarios.figures import Labels, X, curves, labels
 from scenarios.headline import cards, lede
 from scenarios.page import document, save
@@ -38,16 +48,16 @@ def write(folder: Path) -> Path:
         + section("targets", "What a target cost", goals.section_body(entries))
         + optional("front", "Trade-offs", pareto.section_body(entries))
         + section("final", "Final figures", sections.final_table(entries))
-        + optional("devices", "Devices", devices_section.section_body(entries, drawn))
-        + optional("fairness", "Fairness", fairness_figures.section_body(served))
+        + optional("devices", "Devices", devices_section.section_body(entries, drawn, _clients(result)))
+        + optional(
+            "fairness", "Fairness", fairness_figures.section_body(served) + fairness_section.section_body(result)
+        )
         + optional("shadows", "What others would have sent", shadows.section_body(result, entries))
         + optional("bytes", "Bytes", traffic_table(entries))
         + optional("holders", "Who holds what", "".join(map(partition_figure, spread, range(1))))
         + section("origin", "Where it comes from", origin(result))
     )
-    data = page_data([result], entries, spread)
-    data["measures"] = list(fairness_figures.MEASURES.items())
-    data["methods"] = [m | {"fairness": one} for m, one in zip(data["methods"], served, strict=True)]
+    data = page_data([result], entries, spread, served)
     data |= {"shadows": shadows.points(result, entries), "timelines": drawn, "fates": devices_section.fates()}
     page = document(f"{name} · report", top, body, data)
     return save(page, Path(folder) / "report.html")
@@ -61,6 +71,11 @@ def section(id: str, title: str, inside: str) -> str:
 def optional(id: str, title: str, inside: str) -> str:
     """The same; nothing where there is nothing inside."""
     return section(id, title, inside) if inside else ""
+
+
+def _clients(result: Result) -> int | None:
+    known = units.finite((result.summary.get("problem") or {}).get("clients"))
+    return None if known is None else int(known)
 
 
 def chips(result: Result) -> str:
@@ -190,9 +205,12 @@ def origin(result: Result) -> str:
 
 
 def page_data(
-    results: Sequence[Result], entries: Sequence[Entry], spreads: Sequence[tuple[str, Labels]]
+    results: Sequence[Result],
+    entries: Sequence[Entry],
+    spreads: Sequence[tuple[str, Labels]],
+    served: Sequence[fairness_figures.Drawn | None],
 ) -> dict[str, Any]:
-    """What the page's script draws and other programs may read, fit for JSON."""
+    """What the page's script draws and other programs may read, fit for JSON. `served`: fairness of each method."""
     points, steps = (max(2, min(1000, most // max(1, len(entries)))) for most in (_POINTS, _STEPS))
     methods = [
         {
@@ -205,8 +223,9 @@ def page_data(
             "targets": goals.curves(entry, steps),
             "point": pareto.point(entry),
             **devices_section.of_method(entry),
+            "fairness": one,
         }
-        for entry in entries
+        for entry, one in zip(entries, served, strict=True)
     ]
     runs = [
         {
@@ -223,6 +242,7 @@ def page_data(
         "version": 1,
         "runs": runs,
         "methods": methods,
+        "measures": list(fairness_figures.MEASURES.items()),
         "partitions": [asdict(drawn) for _, drawn in spreads],
     }
 

@@ -37,6 +37,7 @@ from scenarios.schema import Scenario
 from scenarios.session import Session
 from scenarios.setup import Setup, prepare
 from scenarios.summary import summarise
+from scenarios.trackers import Tracker
 from scenarios.warned import warnings_told
 
 STATE = "clients"  # of a run folder: files of client state, on Flower's simulation
@@ -60,20 +61,22 @@ class DiskFull(RunFailed):
 
 def run(
     scenario: Scenario | Path | str, *, out: Path | None = None, runtime: str = "resident",
-    listener: Listener | None = None, command: str | None = None,
+    listener: Listener | None = None, command: str | None = None, trackers: Sequence[Tracker] = (),
 ) -> Result:  # fmt: skip
     """Run every method of a scenario side by side on the same data, partition and samples.
 
-    Without `out` nothing is left on disk. Raises: InputError for what cannot work, before anything
-    starts; RunFailed where no client could be used or the disk is full.
+    Without `out` nothing is left on disk. Trackers are told of the run besides; one that fails is left out.
+    Raises: InputError for what cannot work, before anything starts; RunFailed where no client could be used or the disk
+    is full.
     """
     resolved = scenario if isinstance(scenario, Scenario) else load(scenario)
     execute = choose(RUNTIMES, runtime, "runtime")
     if out is None:
         with tempfile.TemporaryDirectory(prefix="fl-ef21-") as folder:
             return run(
-                resolved, out=Path(folder) / "run", runtime=runtime, listener=listener, command=command
-            ).detached()
+                resolved, out=Path(folder) / "run", runtime=runtime, listener=listener, command=command,
+                trackers=trackers,
+            ).detached()  # fmt: skip
     refuse_used(out)
     listener = listener or Silent()
     listener.message("loading data and checking the scenario")
@@ -86,12 +89,13 @@ def run(
         listener.message(told)
     command = command or f"fl-ef21 run {out / 'scenario.toml'}"
     begun = RunFile.new(out, to_toml(setup.resolved), runtime, command, fleets.digest(setup.scenario))
-    return _conduct(Session(setup, begun, listener), execute)
+    return _conduct(Session(setup, begun, listener, trackers), execute)
 
 
 def resume(
-    folder: Path, *, overrides: Sequence[str] = (), force: bool = False, listener: Listener | None = None
-) -> Result:
+    folder: Path, *, overrides: Sequence[str] = (), force: bool = False, listener: Listener | None = None,
+    trackers: Sequence[Tracker] = (),
+) -> Result:  # fmt: skip
     """Go on with a run that was interrupted, killed, or ran out of disk, and end as if nothing had been.
 
     overrides: changes of [engine] and [cuts], such as "engine.actors=4". force: also with other code.
@@ -107,7 +111,7 @@ def resume(
         fleets.refuse_another(left, scenario)
         listener.message("loading data and checking the scenario")
         setup = prepare(scenario, alone=left.runtime == "flower")
-        return _conduct(Session(setup, left, listener), choose(RUNTIMES, left.runtime, "runtime"))
+        return _conduct(Session(setup, left, listener, trackers), choose(RUNTIMES, left.runtime, "runtime"))
 
 
 def serve(setup: Setup, grid: Grid, out: Path, command: str, listener: Listener | None = None) -> Result:
@@ -183,13 +187,13 @@ def _conduct(session: Session, execute: Callable[[Session], None]) -> Result:
 def _close(session: Session) -> None:
     session.listener.end()
     if session.recorder is not None:
-        seconds, run = time.perf_counter() - session.began, session.run
-        session.recorder.close(
-            summarise(
-                session.setup, run.runtime, run.command, session.outcomes, seconds, session.memory, session.faults
-            )
+        seconds, run, fairness = time.perf_counter() - session.began, session.run, session.recorder.fairness.figures
+        summary = summarise(
+            session.setup, run.runtime, run.command, session.outcomes, seconds, session.memory, session.faults, fairness
         )
+        session.recorder.close(summary)
         report.write(session.out)
+        session.trackers.end(summary)
 
 
 def full(error: BaseException) -> str:

@@ -149,6 +149,7 @@ class Evaluate(Section):
     where: Literal["auto", "server", "clients"] = "auto"
     audit: Switch = True
     traffic: Literal["off", "rounds", "clients"] = "rounds"
+    fairness: Literal["off", "end", "rounds"] = "end"
 
 
 class Devices(Section):

@@ -110,6 +110,7 @@ _COLUMNS = (
     ("‖∇f‖²", "grad_norm_sq", lambda v: units.short(v, 3), min),
     ("test accuracy", "test_accuracy", units.percent, max),
     ("best accuracy", "best_test_accuracy", units.percent, max),
+    ("worst decile", "worst_decile_accuracy", units.percent, max),
     ("uplink", "uplink_bytes", units.size, None),
     ("saved", "saving", units.times, max),
     ("downlink", "downlink_bytes", units.size, None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tomllib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -28,6 +29,8 @@ from scenarios.schema import Scenario
 from scenarios.setup import Setup
 from scenarios.tally import Outcome, Row
 from scenarios.timeline_file import TimelineFile
+from scenarios.trackers import Run as Tracked
+from scenarios.trackers import Telling, Tracker
 from scenarios.traffic_file import TrafficFile
 from scenarios.training import Training
 from strategies.journal import Journal
@@ -43,15 +46,17 @@ class Session:
       faults: how many were done on purpose, by word.
       recorder: writes the run folder `out`; None until there is a Grid to train on, so that what cannot start
         leaves nothing behind.
+      trackers: are told of the run besides.
     """
 
-    def __init__(self, setup: Setup, run: RunFile, listener: Listener) -> None:
+    def __init__(self, setup: Setup, run: RunFile, listener: Listener, trackers: Sequence[Tracker] = ()) -> None:
         self.setup, self.run, self.out, self.listener = setup, run, run.folder, listener
         self.first = not run.starts
         self.recorder: Recorder | None = None
         self.outcomes: list[tuple[str, Outcome]] = []
         self.memory: dict[str, Any] | None = None
         self.faults: dict[str, int] | None = None
+        self.trackers = Telling(trackers, listener.message)
         self.interrupt = Interrupt()
         self.began = time.perf_counter()
 
@@ -105,8 +110,12 @@ class Session:
             for table in (traffic, timeline):
                 table.keep(left.number, -1 if left.cut is None else left.cut.about["round"])
             self.recorder = Recorder(self.out, text, traffic, timeline, left.past)
+            self.recorder.fairness.keep(left.number)
             after = self._told(left)
             self.listener.message(f"going on after {after}")
+        labels = tuple(plan.label for plan in self.setup.plans)
+        name, told = scenario.name, tomllib.loads(text)
+        self.trackers.start(Tracked(name, self.run.nonce.hex(), self.out, told, labels, not self.first))
         here = environment()
         for change in changes.of_versions(before, here) if before else ():
             self.listener.message(f"{change} since the run was stopped: the last digits may differ")
@@ -148,6 +157,8 @@ class Session:
         self.outcomes.append((training.label, outcome))
         if self.setup.scenario.evaluate.traffic != "off":
             self.recorder.traffic.method(training.number, training.label, training.clients)
+        if outcome.clients is not None:
+            self.recorder.fairness.method(training.number, training.label, outcome.clients)
         model_files.write(self.out, self.setup, training.number, training.strategy.descent.x, training.tally.round)
         if outcome.over:
             self.recorder.settle()
@@ -178,13 +189,17 @@ class Kept:
         assert session.recorder is not None
         self._session, self._training, self._grid, self._to = session, training, grid, lasting
         self._recorder = session.recorder
-        self.row, self.shadow = session.recorder.row, session.recorder.shadow
+        self.shadow = session.recorder.shadow
         self.tell = partial(session.tell, training)
         self.lasting = lasting.journal is not None or lasting.wanted.every is not None
         self._spent: Traffic | None = None
 
     def timeline(self, rows: Array, round: int | None) -> None:
         self._recorder.timeline.rows(self._training.number, self._training.label, round, rows)
+
+    def row(self, row: Row) -> None:
+        self._recorder.row(row)
+        self._session.trackers.row(self._training.label, row)
 
     def traffic(self, done: Traffic) -> None:
         self._spent = done

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from fl_ef21.blocks import Array
 from fl_ef21.flower_traffic import Cost
 from fl_ef21.traffic import LAYERS, Traffic
+from scenarios.fairness import Clients
 from strategies.rounds import Round
 
 Row = dict[str, Any]
@@ -67,6 +68,7 @@ class Outcome:
       asides: wire bytes of all that is no round.
       ledger_bytes: what is kept of clients' payloads, in memory and on disk.
       devices: what each class of devices did, None without virtual time.
+      clients: what the model gave each at the end; None where that was not measured, or by an earlier start.
     """
 
     status: str
@@ -76,6 +78,7 @@ class Outcome:
     asides: Cost = field(default_factory=lambda: Cost(0, 0))
     ledger_bytes: int = 0
     devices: dict[str, Any] | None = None
+    clients: Clients | None = None
 
     @property
     def over(self) -> bool:
@@ -83,7 +86,7 @@ class Outcome:
         return self.status in ("finished", "stopped", "diverged")
 
     def note(self) -> dict[str, Any]:
-        """All but the rows, as JSON can keep it."""
+        """All but the rows and the clients, as JSON can keep it."""
         asides = [int(self.asides.up), int(self.asides.down)]
         told = {"status": self.status, "reason": self.reason, "tally": self.tally.note(), "asides": asides}
         return told | {"ledger_bytes": self.ledger_bytes, "devices": self.devices}

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 Event = dict[str, Any]
+# name, where it begins and ends, which figure of the row it tells, and as what
 _SPANS = (
-    ("download", "begins", "downloaded"),
-    ("compute", "downloaded", "computed"),
-    ("upload", "computed", "arrives"),
+    ("download", "begins", "downloaded", "down_bytes", "bytes"),
+    ("compute", "downloaded", "computed", "joules", "joules in all"),
+    ("upload", "computed", "arrives", "up_bytes", "bytes"),
 )
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode  # json.dumps would make one for each event
 ROUNDS = 0  # the track of a method's rounds; client i has track i + 1
 
 
@@ -59,7 +61,7 @@ def _dump(file: TextIO, found: Iterator[Event]) -> None:
     file.write('{"displayTimeUnit":"ms","otherData":{"clock":"virtual"},"traceEvents":[')
     for i, event in enumerate(found):
         file.write(",\n" if i else "\n")
-        file.write(json.dumps(event, separators=(",", ":"), allow_nan=False))
+        file.write(_encode(event))
     file.write("\n]}\n")
 
 
@@ -105,11 +107,13 @@ def _latest(rows: DataFrame) -> float:
 
 
 def _spans(pid: int, row: dict[str, Any]) -> Iterator[Event]:
-    told = {"round": row["round"], "fate": row["fate"], "used in round": row["used_round"]}
-    told |= {key: row[key] for key in ("up_bytes", "down_bytes", "joules") if math.isfinite(row[key])}
+    fate = {"round": row["round"], "fate": row["fate"]} | (
+        {"used in": row["used_round"]} if row["fate"] == "later" else {}
+    )
     times = [row[key] for key in ("begins", "downloaded", "computed", "arrives")]
-    for name, start, end in _SPANS:
+    for name, start, end, figure, what in _SPANS:
         if math.isfinite(row[start]) and math.isfinite(row[end]):
+            told = fate | ({what: row[figure]} if math.isfinite(row[figure]) else {})
             yield _span(pid, row["client"] + 1, name, row["fate"], (row[start], row[end]), told)
     there = [t for t in times if math.isfinite(t)]
     if row["fate"] not in ("used", "later") and there:

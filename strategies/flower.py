@@ -265,6 +265,17 @@ class CompressedStrategy(Strategy):
         """Go on from an image. Raises: Refused("image") where it is of another method."""
         images.restore(self, tensors, note)
 
+    @property
+    def asked(self) -> Array:
+        """(m,) int64, whom the last round asked."""
+        return self._sent.clients
+
+    @property
+    def added(self) -> Array:
+        """(m,) int64, whose messages the last round added."""
+        added: Array = self._changed[2]
+        return added
+
     # Questions ------------------------------------------------------------------------------------
 
     def audit(self, grid: Grid, anyway: bool = False) -> float | None:

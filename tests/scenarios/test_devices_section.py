@@ -43,7 +43,9 @@ def test_a_run_without_devices_has_no_such_section(tmp_path: Path) -> None:
 def test_the_page_says_which_rounds_it_has_and_where_all_are(tmp_path: Path) -> None:
     text = report(timed(tmp_path, ["a"], clients=60, rounds=200)).text
     assert "This page has spans of 48 of 60 clients in rounds 1 to 25," in text and "fl-ef21 trace DIR" in text
-    assert "fl-ef21 trace DIR" not in report(timed(tmp_path / "small")).text
+    small = report(timed(tmp_path / "small")).text
+    assert "fl-ef21 trace DIR" not in small
+    assert "The timeline has 12 of the run's 100 clients." in small  # others were never asked, or left out
 
 
 @pytest.mark.parametrize(

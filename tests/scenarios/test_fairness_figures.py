@@ -7,8 +7,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 from fl_ef21.errors import InputError
-from scenarios import fairness_figures
-from scenarios.fairness_figures import CLIENTS, points
+from scenarios import fairness_file
+from scenarios.fairness_figures import CLIENTS, DOTS, points
 from scenarios.results import Result
 from scenarios.sections import Entry
 from tests.scenarios.run_folder import make, rows
@@ -30,13 +30,22 @@ def test_quantiles_go_from_the_worst_client_to_the_best(tmp_path: Path) -> None:
     )
 
 
+def test_where_everybody_was_used_as_often_participation_is_not_drawn(tmp_path: Path) -> None:
+    assert "data-served=" in report(served(make(tmp_path, TWO), clients=2)).source
+    assert "data-served=" not in report(served(make(tmp_path, TWO), clients=1)).source
+
+
 def test_many_clients_are_thinned_evenly(tmp_path: Path) -> None:
     result = Result.load(served(make(tmp_path, TWO), clients=4000))
     found = points(result, [Entry.of(result, i) for i in range(2)])
     for one in found:
         assert one is not None
         clients = [row[0] for row in one["clients"]]
-        assert len(clients) == CLIENTS // 2 and clients[0] == 0 and clients[-1] == 3999
+        assert len(clients) == DOTS // 2 and clients[0] == 0 and clients[-1] == 3999
+
+
+def test_the_file_is_the_one_that_runs_write() -> None:
+    assert CLIENTS == fairness_file.CLIENTS
 
 
 def test_without_the_file_there_is_no_such_section(tmp_path: Path) -> None:
@@ -45,6 +54,6 @@ def test_without_the_file_there_is_no_such_section(tmp_path: Path) -> None:
 
 
 def test_a_broken_file_is_told(tmp_path: Path) -> None:
-    parquet.write_table(pa.table({"method": ["a"], "client": [0]}), make(tmp_path) / fairness_figures.NAME)
-    with pytest.raises(InputError, match="lacks the columns samples, device_class, used"):
+    parquet.write_table(pa.table({"method": ["a"], "client": [0]}), make(tmp_path) / fairness_file.CLIENTS)
+    with pytest.raises(InputError, match="lacks the columns samples, loss"):
         report(tmp_path)

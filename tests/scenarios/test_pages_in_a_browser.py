@@ -137,7 +137,7 @@ def test_the_gantt_charts_rounds_and_method_are_chosen_by_click_and_key(chromium
     assert gantt(chromium) == ["round 5", "round 6"]
     chromium.click("#gantt-earlier")
     assert gantt(chromium) == ["round 3", "round 4"]
-    bars = {"idle", "download", "compute", "upload", "lost", "after its round, dropped"}
+    bars = {"idle or away", "download", "compute", "upload", "lost", "after its round, dropped"}
     assert set(names(chromium, "[data-gantt]")) == bars
     chromium.click("#timed option:last-of-type")
     assert chromium.js("return document.getElementById('timed').value") == "1"
@@ -158,12 +158,12 @@ def test_rounds_that_the_page_does_not_have_are_told(chromium: Browser, tmp_path
 
 
 def test_a_comparison_draws_every_figure_and_answers_clicks(chromium: Browser, tmp_path: Path) -> None:
-    runs = [timed(tmp_path / name, [name, f"{name}-sgdm"]) for name in ("left", "right")]
+    runs = [served(timed(tmp_path / n, [n, f"{n}-sgdm"]), [n, f"{n}-sgdm"]) for n in ("left", "right")]
     page = compare(runs, tmp_path / "compare.html")
     chromium.open(page)
     plots: list[dict[str, Any]] = chromium.js(PLOTS)
     kinds = {name for plot in plots for name in plot["data"].split(",")}
-    assert kinds >= {"y", "goal", "pareto", "energy", "staleness", "partition"}
+    assert kinds >= {"y", "goal", "pareto", "energy", "staleness", "quantiles", "served", "partition"}
     assert [plot for plot in plots if plot["svg"] < 1 or plot["marks"] < 1] == []
     choose(chromium, "x", "virtual_seconds")
     choose(chromium, "pareto-x", "virtual_seconds")

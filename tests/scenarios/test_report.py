@@ -64,6 +64,7 @@ def report(folder: Path) -> Page:
 def test_the_page_is_well_formed_and_fetches_nothing(tmp_path: Path) -> None:
     path = write(make(tmp_path))
     page = Page(path)
+    assert "The figures need JavaScript" in page.text
     assert page.open == [] and len(set(page.ids)) == len(page.ids)
     assert page.addresses == ["data:,"]
     assert "default-src 'none'" in page.source and "@import" not in page.source.split("</style>")[0]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from pandas import DataFrame
 
-from scenarios import fairness_figures, timeline
+from scenarios import fairness_file, timeline
 from tests.scenarios.run_folder import make, rows
 
 DEADLINE = 12.0
@@ -86,5 +86,5 @@ def served(folder: Path, labels: Sequence[str] = ("sgdm", "ef21-sgdm"), clients:
     ]
     names = ["method", "client", "samples", "loss", "accuracy", "test_accuracy", "device_class", "asked", "used"]
     table = pa.Table.from_pandas(DataFrame(lines, columns=names), preserve_index=False)
-    parquet.write_table(table, folder / fairness_figures.NAME, compression="zstd")
+    parquet.write_table(table, folder / fairness_file.CLIENTS, compression="zstd")
     return folder
