@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from scenarios import cli_deploy, cli_devices
+from scenarios import cli_deploy, cli_devices, cli_pictures
 from scenarios.cli_options import Trackers
 
 # arguments are explained in docstrings: click 8.5 drops the help of Typer's arguments
@@ -237,6 +237,10 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR")], debug: Debug 
     from scenarios.commands import reading
 
     reading.report(folder, debug)
+
+
+app.command()(cli_pictures.trace)
+app.command()(cli_pictures.figures)
 
 
 @app.command()

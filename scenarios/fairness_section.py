@@ -48,7 +48,7 @@ def _spreads(found: Found) -> str:
 
 
 def _sizes(found: Found) -> str:
-    told = [
+    told: Found = [
         (entry, {"by_size": [row | {"size": _size(row)} for row in of.get("by_size") or ()]}) for entry, of in found
     ]
     return _groups(told, "size", "By number of samples, a quarter of the clients each")

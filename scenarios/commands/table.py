@@ -22,9 +22,11 @@ COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (  # key, heading, 
     ("bytes_to_train_loss", "to common loss", units.size),
     ("bytes_to_grad_norm_sq", "to common |grad f|^2", units.size),
     ("bytes_to_uncompressed", "to uncompressed |grad f|", units.size),
+    ("bytes_to_accuracy", "to common accuracy", units.size),
+    ("seconds_to_accuracy", "time to it", units.seconds),
     ("wall_seconds", "time", units.seconds),
 )
-FILLED = ("worst_decile_accuracy",)  # left out where nobody has a number
+FILLED = ("worst_decile_accuracy", "bytes_to_accuracy", "seconds_to_accuracy")  # left out where nobody has a number
 WORDS = ("run", "label", "compressor", "status")  # left-aligned; numbers are right-aligned
 
 
