@@ -15,6 +15,7 @@ from fl_ef21.failpoints import failpoint
 from scenarios.fairness_file import FairnessFile
 from scenarios.folder import put, refuse_used
 from scenarios.tally import Row
+from scenarios.timeline_file import TimelineFile
 from scenarios.traffic_file import TrafficFile
 
 ROUNDS, SHADOW = "rounds.jsonl", "shadow.jsonl"
@@ -34,10 +35,12 @@ class Recorder:
     """Writes a run folder. Lines of rounds.jsonl are flushed one by one: a killed process loses none of them, and
     what `settle` has seen outlasts a power cut.
 
-    Attributes: traffic, fairness: tables of clients.
+    Attributes: traffic, timeline, fairness: tables of clients.
     """
 
-    def __init__(self, folder: Path, scenario: str, traffic: TrafficFile, past: Past | None = None) -> None:
+    def __init__(
+        self, folder: Path, scenario: str, traffic: TrafficFile, timeline: TimelineFile, past: Past | None = None
+    ) -> None:
         """`past`: what stays of an earlier start; without it the folder must hold no run yet.
 
         Raises: InputError where it does.
@@ -45,7 +48,7 @@ class Recorder:
         if past is None:
             refuse_used(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.traffic, self.fairness = folder, traffic, FairnessFile(folder)
+        self.folder, self.traffic, self.timeline, self.fairness = folder, traffic, timeline, FairnessFile(folder)
         (folder / "scenario.toml").write_text(scenario)
         if past is None:
             (folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
@@ -81,6 +84,7 @@ class Recorder:
             if file is not None:
                 os.fsync(file.fileno())
         self.traffic.settle()
+        self.timeline.settle()
 
     def drop(self) -> None:
         """The run stops here and now."""
@@ -92,11 +96,13 @@ class Recorder:
         self.drop()
         self.traffic.close()
         self.fairness.close()
+        self.timeline.close()
         failpoint("run.before_summary")
         put(self.folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
         if summary["status"] == "finished":
             self.traffic.clear()
             self.fairness.clear()
+            self.timeline.clear()
 
 
 def _line(row: Row) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from flwr.serverapp import Grid
 
+from fl_ef21.blocks import Array
 from fl_ef21.engine import RayGrid, ShardLost
 from fl_ef21.failpoints import failpoint
 from fl_ef21.traffic import Traffic
@@ -24,8 +25,10 @@ from scenarios.loading import to_toml
 from scenarios.progress import Listener, Plan, Progress
 from scenarios.recorder import Recorder, environment
 from scenarios.run_file import RunFile
+from scenarios.schema import Scenario
 from scenarios.setup import Setup
 from scenarios.tally import Outcome, Row
+from scenarios.timeline_file import TimelineFile
 from scenarios.trackers import Run as Tracked
 from scenarios.trackers import Telling, Tracker
 from scenarios.traffic_file import TrafficFile
@@ -91,9 +94,10 @@ class Session:
             stack.enter_context(alone(self.out))
         journal, before = None, self.run.starts[-1]["environment"] if not self.first else {}
         traffic = TrafficFile(self.out, detail=scenario.evaluate.traffic == "clients")
+        timeline = TimelineFile(self.out, scenario.partition.clients, _invitations(scenario))
         text = to_toml(self.setup.resolved)
         if self.first:
-            self.recorder = Recorder(self.out, text, traffic)
+            self.recorder = Recorder(self.out, text, traffic, timeline)
         if scenario.durability == "disk":
             path = self.out / JOURNAL
             journal = Journal.open(path, self.run.nonce, create=not path.exists())
@@ -103,8 +107,9 @@ class Session:
         left, after = None, "nothing"
         if not self.first:
             left = Left.of(self.run, scenario, lasting, redo=self.run.runtime == "flower")
-            traffic.keep(left.number, -1 if left.cut is None else left.cut.about["round"])
-            self.recorder = Recorder(self.out, text, traffic, left.past)
+            for table in (traffic, timeline):
+                table.keep(left.number, -1 if left.cut is None else left.cut.about["round"])
+            self.recorder = Recorder(self.out, text, traffic, timeline, left.past)
             self.recorder.fairness.keep(left.number)
             after = self._told(left)
             self.listener.message(f"going on after {after}")
@@ -135,8 +140,11 @@ class Session:
         notes = {round: note for round, _, note in lasting.journal.rounds(training.number)}
         for commit in lasting.journal.commits(training.number, training.tally.round, left.until):
             spent = training.redo(commit, notes[commit.round])
-            if spent is not None and self.recorder is not None:
+            if self.recorder is None:
+                continue
+            if spent is not None:
                 self.recorder.traffic.round(training.number, training.label, spent)
+            self.recorder.timeline.rows(training.number, training.label, commit.round, training.timeline)
 
     def _method(self, training: Training, grid: Grid, keep: Kept, lasting: Lasting) -> bool:
         """Train one; whether the next may follow."""
@@ -190,6 +198,9 @@ class Kept:
         self._recorder.row(row)
         self._session.trackers.row(self._training.label, row)
 
+    def timeline(self, rows: Array, round: int | None) -> None:
+        self._recorder.timeline.rows(self._training.number, self._training.label, round, rows)
+
     def traffic(self, done: Traffic) -> None:
         self._spent = done
         self._recorder.traffic.round(self._training.number, self._training.label, done)
@@ -198,8 +209,13 @@ class Kept:
         note = self._training.image()[1] | {"rows": list(rows), "shadows": list(shadows)}
         if self._session.run.runtime == "flower" and self._spent is not None:
             note["traffic"] = self._spent.pack()  # who goes on does not run this round again
-            note |= {} if self._training.timing is None else self._training.timing.note()
+            note |= self._training.note()
         self._to.commit(self._training, note)
 
     def cut(self, now: bool) -> None:
         self._to.cut(self._training, self._grid, now, self._recorder.settle)
+
+
+def _invitations(scenario: Scenario) -> int:
+    """How many messages of training the run may have."""
+    return len(scenario.method) * scenario.rounds * scenario.partition.clients

@@ -120,6 +120,8 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
         "wall_seconds": round(tally.seconds, 3),
         "server_seconds": _server_seconds(tally),
         "virtual_seconds": None if tally.virtual_seconds is None else round(tally.virtual_seconds, 6),
+        "staleness": _staleness(tally.staleness),
+        "devices": outcome.devices,
         "traffic": _traffic(outcome) if tally.traffic else None,
         "clients_per_second": round(tally.answers / tally.seconds, 1) if tally.seconds > 0 else None,
     }
@@ -128,3 +130,13 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
 def _server_seconds(tally: Tally) -> float | None:
     """What the server took of a real round, in the mean without the first."""
     return None if tally.server_seconds is None else round(tally.server_seconds / (tally.round - 1), 6)
+
+
+def _staleness(counts: Mapping[str, int]) -> dict[str, Any] | None:
+    """How many rounds before the one that used them messages were asked for; None where all were of their round."""
+    told = {int(rounds): count for rounds, count in counts.items()}
+    if not any(told):
+        return None
+    mean = sum(rounds * count for rounds, count in told.items()) / sum(told.values())
+    histogram = {str(rounds): told[rounds] for rounds in sorted(told)}
+    return {"mean": round(mean, 6), "max": max(told), "histogram": histogram}

@@ -13,6 +13,7 @@ import torch
 from flwr.serverapp import Grid
 from torch import Tensor
 
+from fl_ef21.blocks import Array
 from fl_ef21.each import Each
 from fl_ef21.failpoints import failpoint
 from fl_ef21.flower_internals import deployed
@@ -26,7 +27,7 @@ from scenarios.participation import Participation
 from scenarios.rules import cheap_rule, measured_rule
 from scenarios.setup import Setup
 from scenarios.tally import NO_QUORUM, TRAFFIC, Keep, Outcome, Row, Tally
-from scenarios.timing import Timing
+from scenarios.timing import NONE, Timing
 from strategies.flower import CompressedStrategy
 from strategies.rounds import Commit, Round, Silence
 
@@ -55,6 +56,7 @@ class Training:
             self.tally.virtual_seconds = 0.0
             self.strategy.punctual = partial(self.timing.punctual, self.strategy)
         self._asides: Cost | None = None
+        self._timeline = NONE
         self._new_rows, self._new_shadows = list[Row](), list[Row]()  # since the last commit
 
     # To go on later -------------------------------------------------------------------------------
@@ -77,14 +79,25 @@ class Training:
         self.participation.restore(tensors)
         self._asides = Cost(*note["asides"])
         if self.timing is not None:
-            self.timing.restore(tensors, self.tally.virtual_seconds or 0.0)
+            self.timing.restore(tensors, self.tally.virtual_seconds or 0.0, self.strategy)
+
+    def note(self) -> dict[str, Any]:
+        """What the last round adds to the journal for clients that do not compute it again."""
+        late = [client for client, rounds in zip(self.strategy.used.tolist(), self.strategy.last.staleness, strict=True)
+                if rounds]  # fmt: skip
+        return {"late": late} | ({} if self.timing is None else self.timing.note(self._timeline))
+
+    @property
+    def timeline(self) -> Array:
+        """Rows of the last round."""
+        return self._timeline
 
     def redo(self, commit: Commit, note: Mapping[str, Any]) -> Traffic | None:
         """One more round, which clients have done already, and what it cost.
 
         Raises: Refused("digest") where it gives something else.
         """
-        self.strategy.redo(commit)
+        self.strategy.redo(commit, note.get("late", ()))
         self.strategy.guard.put_out(note["tally"]["quarantined"])
         self.tally, self._asides = Tally(**note["tally"]), Cost(*note["asides"])
         self.rows += note["rows"]
@@ -93,7 +106,7 @@ class Training:
         if spent is not None:
             self.clients.add(spent)
         if self.timing is not None:
-            self.timing.redo(note, self.tally.virtual_seconds or 0.0)
+            self._timeline = self.timing.redo(note, self.tally.virtual_seconds or 0.0, self.strategy)
         return spent
 
     # Rounds ---------------------------------------------------------------------------------------
@@ -112,6 +125,10 @@ class Training:
             raise
         outcome = self._measured(outcome)
         self._farewell(grid, not outcome.over and (keep.lasting or outcome.status == "interrupted"))
+        if self.timing is not None:
+            keep.timeline(self.timing.rest(), None)
+            devices = self.timing.sums.by_class(self.timing.fleet, self.timing.clock.now)
+            outcome = replace(outcome, devices=devices)
         return replace(outcome, asides=self.strategy.account.asides)
 
     def _measured(self, outcome: Outcome) -> Outcome:
@@ -179,14 +196,16 @@ class Training:
 
     def _count(self, done: Round, seconds: float, keep: Keep) -> None:
         self.tally.add(done, seconds)
-        self.participation.add(self.strategy.asked, self.strategy.added)
+        self.participation.add(self.strategy.asked, self.strategy.used)
         self._each = self._each if self.setup.asks_clients else None  # of the model before
         if self.strategy.waited is not None and done.number > 1:  # the first also loads and compiles
             self.tally.server_seconds = (self.tally.server_seconds or 0.0) + seconds - self.strategy.waited
         if done.traffic is not None:
             self.clients.add(done.traffic)
             if self.timing is not None:
-                self.tally.virtual_seconds = self.timing.count(done.traffic)
+                self.tally.virtual_seconds = self.timing.count(done.traffic, self.strategy.used)
+                self._timeline = self.timing.told()
+                keep.timeline(self._timeline, done.number)
             keep.traffic(done.traffic)
 
     def _commit(self, keep: Keep) -> None:

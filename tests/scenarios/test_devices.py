@@ -19,7 +19,7 @@ from fl_ef21 import flower_traffic
 from fl_ef21.devices.profile import Device, load, save
 from fl_ef21.errors import InputError
 from fl_ef21.flower_traffic import Cost
-from fl_ef21.traffic import Down, tally
+from fl_ef21.traffic import Came, Down, tally
 from scenarios import timing
 from scenarios.cli import app
 from scenarios.loading import ScenarioError, parse
@@ -119,7 +119,7 @@ def test_a_round_that_is_made_again_from_the_journal_leaves_the_clock_where_it_w
     clock, again = (Timing(scenario(devices=profile(SLOW, FAST)), 3) for _ in range(2))
     wire = Cost(np.full(3, 7000), np.full(3, 3000))
     down = Down(np.arange(3), np.full(3, 900), np.zeros(3), np.zeros(3), wire)
-    spent = tally(1, down, np.array([0, 2]), np.array([70, 90]), np.zeros(2), np.zeros(2))
+    spent = tally(1, down, Came(np.array([0, 2]), np.array([70, 90]), np.zeros(2), np.zeros(2)))
     now = clock.count(spent)
     again.redo(json.loads(json.dumps(clock.note())), now)
     assert again.count(spent) == clock.count(spent) > now > 0
@@ -138,8 +138,6 @@ def test_with_over_selection_the_devices_that_are_first_take_part(profile: Calla
     ("changes", "field"),
     [
         ({"evaluate": {"traffic": "off"}}, "evaluate.traffic"),
-        ({"train": {"timeout": 1.0, "late": "apply"}}, "train.late"),
-        ({"train": {"over_selection": 1.5, "participation": 0.5, "late": "apply"}}, "train.late"),
         ({"devices": {"profile": "nowhere.toml"}}, "profile"),
     ],
 )
