@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape as e
 from typing import Any
 
@@ -24,7 +24,7 @@ _TOLD = (
     "of the clients at that end. Jain's index is 1 where all have the same and 1/n where one has all; Gini's is 0 and "
     "1 − 1/n.</p>"
 )
-Found = list[tuple[Entry, Mapping[str, Any]]]
+Found = Sequence[tuple[Entry, Mapping[str, Any]]]
 
 
 def section_body(result: Result) -> str:

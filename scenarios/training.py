@@ -102,7 +102,7 @@ class Training:
         self.tally, self._asides = Tally(**note["tally"]), Cost(*note["asides"])
         self.rows += note["rows"]
         spent = Traffic.unpack(note["traffic"]) if note.get("traffic") else None
-        self.participation.add(commit.clients if spent is None else spent.clients, commit.clients)
+        self.participation.add(commit.clients if spent is None else spent.clients[spent.asked], commit.clients)
         if spent is not None:
             self.clients.add(spent)
         if self.timing is not None:
@@ -196,7 +196,7 @@ class Training:
 
     def _count(self, done: Round, seconds: float, keep: Keep) -> None:
         self.tally.add(done, seconds)
-        self.participation.add(self.strategy.asked, self.strategy.added)
+        self.participation.add(self.strategy.asked, self.strategy.used)
         self._each = self._each if self.setup.asks_clients else None  # of the model before
         if self.strategy.waited is not None and done.number > 1:  # the first also loads and compiles
             self.tally.server_seconds = (self.tally.server_seconds or 0.0) + seconds - self.strategy.waited

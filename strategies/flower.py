@@ -169,6 +169,11 @@ class CompressedStrategy(Strategy):
         return chosen
 
     @property
+    def asked(self) -> Array:
+        """(m,) clients whom the last round asked."""
+        return self._sent.clients
+
+    @property
     def used(self) -> Array:
         """(m,) clients whose messages the last round added."""
         clients: Array = self._changed[2]
@@ -265,19 +270,6 @@ class CompressedStrategy(Strategy):
         """Go on from an image. Raises: Refused("image") where it is of another method."""
         images.restore(self, tensors, note)
 
-    @property
-    def asked(self) -> Array:
-        """(m,) int64, whom the last round asked."""
-        return self._sent.clients
-
-    @property
-    def added(self) -> Array:
-        """(m,) int64, whose messages the last round added."""
-        added: Array = self._changed[2]
-        return added
-
-    # Questions ------------------------------------------------------------------------------------
-
     def audit(self, grid: Grid, anyway: bool = False) -> float | None:
         """|g - sum_i w_i g_i| / |g| over the clients' own states; None where g is not such a sum, or one is silent.
 
@@ -292,8 +284,6 @@ class CompressedStrategy(Strategy):
     def retire(self, grid: Grid) -> None:
         """Let the clients forget this run."""
         flower_questions.retire(self, grid)
-
-    # What Flower asks of a strategy besides -------------------------------------------------------
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

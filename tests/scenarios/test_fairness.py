@@ -188,7 +188,7 @@ def test_figures_do_not_depend_on_the_number_of_actors(tmp_path: Path) -> None:
 
 
 def test_the_scenario_leaves_who_is_slow_behind_until_it_waits(tmp_path: Path) -> None:
-    short = ["engine.actors=0", "rounds=30", "evaluate.fairness=end"]
+    short = ["engine.actors=0", "rounds=12", "evaluate.fairness=end"]
     for timeout, left_behind in ((2, True), (10, False)):
         out = tmp_path / str(timeout)
         result = scenarios.run(load("fairness", [*short, f"train.timeout={timeout}"]), out=out)
@@ -208,7 +208,11 @@ class Impatient(Silent):
 
 @pytest.mark.parametrize(
     ("durability", "runtime"),
-    [("memory", "resident"), ("disk", "resident"), pytest.param("disk", "flower", marks=pytest.mark.nightly)],
+    [
+        ("disk", "resident"),
+        pytest.param("memory", "resident", marks=pytest.mark.nightly),
+        pytest.param("disk", "flower", marks=pytest.mark.nightly),
+    ],
 )
 def test_a_run_that_was_stopped_counts_and_measures_as_if_it_had_not_been(
     tmp_path: Path, durability: str, runtime: str
