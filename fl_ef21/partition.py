@@ -6,7 +6,8 @@
     natural        the data set's own clients
     label-sorted   sorted by label and cut into equal shards, as in the EF21 papers
 
-The first four are those of flwr-datasets; of `iid`, which only cuts, a test says that it is the same.
+and those of `partition_sizes`, in which clients hold different amounts. All but the last are those of flwr-datasets; of
+`iid`, which only cuts, a test says that it is the same.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from fl_ef21 import partition_sizes as sizes
 from fl_ef21.data.base import Dataset, Whole, whole
 from fl_ef21.errors import InputError, choose
 
@@ -33,6 +35,7 @@ class Split:
     alpha: float
     classes_per_client: int
     min_samples: int
+    sigma: float
 
 
 def split(
@@ -44,13 +47,15 @@ def split(
     alpha: float = 0.3,
     classes_per_client: int = 2,
     min_samples: int = 1,
+    sigma: float = 1.0,
 ) -> list[Whole]:
     """The training samples of every client: sorted row numbers, disjoint, none empty.
 
-    alpha: of `dirichlet`, > 0; small is skewed.
+    alpha: of `dirichlet` and `inner-dirichlet`, > 0; small is skewed.
     classes_per_client: of `pathological`. With fewer clients than classes, samples of classes that
       nobody drew are left out; every other scheme hands out all samples.
     min_samples: the fewest a client may have, >= 1.
+    sigma: of `log-normal` and `inner-dirichlet`, the spread of sizes, >= 0.
     Raises: InputError where that cannot be done, naming what to change.
     """
     make = choose(SCHEMES, scheme, "partition.scheme")
@@ -59,7 +64,7 @@ def split(
     whole("partition.min_samples", min_samples, 1)
     if clients > len(dataset):
         raise InputError("partition.clients", clients, f"is more than the {len(dataset)} training samples")
-    parts = make(dataset, Split(clients, seed, alpha, classes_per_client, min_samples))
+    parts = make(dataset, Split(clients, seed, alpha, classes_per_client, min_samples, sigma))
     parts = [np.sort(part).astype(np.int64) for part in parts]
     least = min(len(part) for part in parts)
     if least < min_samples:
@@ -81,9 +86,7 @@ def _iid(dataset: Dataset, ask: Split) -> list[Whole]:
 def _dirichlet(dataset: Dataset, ask: Split) -> list[Whole]:
     from flwr_datasets.partitioner import DirichletPartitioner
 
-    alpha = ask.alpha
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha <= 1e6:
-        raise InputError("partition.alpha", alpha, "must lie in (0, 1e6]")
+    alpha = _alpha(ask)
     if ask.clients * ask.min_samples > len(dataset):
         raise InputError(
             "partition.min_samples",
@@ -109,6 +112,35 @@ def _dirichlet(dataset: Dataset, ask: Split) -> list[Whole]:
             f"no draw gave each of {ask.clients} clients {ask.min_samples} of the {len(dataset)} samples; "
             "raise alpha, or lower clients or min_samples",
         ) from None
+
+
+def _alpha(ask: Split) -> float:
+    alpha = ask.alpha
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha <= 1e6:
+        raise InputError("partition.alpha", alpha, "must lie in (0, 1e6]")
+    return float(alpha)
+
+
+def _sized(scheme: str) -> Callable[[Dataset, Split], list[Whole]]:
+    """One of those in which clients hold different amounts."""
+
+    def make(dataset: Dataset, ask: Split) -> list[Whole]:
+        if not 0 <= ask.sigma <= 10:
+            raise InputError("partition.sigma", ask.sigma, "must lie in [0, 10]")
+        if scheme == "log-normal":
+            return sizes.log_normal(ask.clients, len(dataset), ask.seed, ask.sigma, ask.min_samples, _labelled)
+        if scheme == "inner-dirichlet":
+            alpha, spread = _alpha(ask), ask.sigma
+            return sizes.inner_dirichlet(
+                ask.clients, dataset.labels, ask.seed, spread, alpha, ask.min_samples, _labelled
+            )
+        return sizes.by_id(scheme, ask.clients, len(dataset), ask.seed, _labelled)
+
+    return make
+
+
+def _labelled(partitioner: Any, rows: Whole, labels: Whole) -> list[Whole]:
+    return _parts(partitioner, rows, label=labels)
 
 
 def _pathological(dataset: Dataset, ask: Split) -> list[Whole]:
@@ -158,8 +190,13 @@ def _parts(partitioner: Any, rows: Whole, **columns: Whole) -> list[Whole]:
 
 SCHEMES: dict[str, Callable[[Dataset, Split], list[Whole]]] = {
     "dirichlet": _dirichlet,
+    "exponential": _sized("exponential"),
     "iid": _iid,
+    "inner-dirichlet": _sized("inner-dirichlet"),
     "label-sorted": _label_sorted,
+    "linear": _sized("linear"),
+    "log-normal": _sized("log-normal"),
     "natural": _natural,
     "pathological": _pathological,
+    "square": _sized("square"),
 }

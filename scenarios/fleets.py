@@ -12,11 +12,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
+from fl_ef21.blocks import Array
 from fl_ef21.devices import availability, catalogue, words
-from fl_ef21.devices.availability import Process, Traced
+from fl_ef21.devices.availability import Always, Process, Traced
 from fl_ef21.devices.catalogue import Profile
 from fl_ef21.devices.fleet import Fleet, Looks
 from fl_ef21.engine.settings import Settings
@@ -26,7 +29,9 @@ from fl_ef21.threads import computing_with
 from scenarios.loading import parse
 from scenarios.run_file import RunFile
 from scenarios.schema import Scenario
-from scenarios.setup import Setup
+
+if TYPE_CHECKING:
+    from scenarios.setup import Setup
 
 BUDGET = 0.3  # seconds for all repetitions
 MOST = 15  # repetitions
@@ -49,9 +54,32 @@ def fleet(scenario: Scenario, clients: int, looks: Looks | None = None) -> Fleet
     """The clients' devices. Raises: InputError where the profile cannot be used."""
     profile, devices = check(scenario), scenario.devices
     assert profile is not None and devices is not None
-    return Fleet.deal(
+    found = Fleet.deal(
         profile, clients, scenario.seed, devices.step_seconds, _availability(scenario), looks, devices.server_seconds
     )
+    return found if scenario.heterogeneity is None else dialled(found, scenario.heterogeneity, scenario.seed)
+
+
+def dialled(fleet: Fleet, heterogeneity: float, seed: int) -> Fleet:
+    """Speeds closer to their median, step -> median (step / median)^h, and a share h of the clients comes and goes."""
+    median = float(np.median(fleet.step_seconds))
+    step = median * (fleet.step_seconds / median) ** heterogeneity
+    n, always = len(fleet.kinds), len(fleet.processes)
+    staying = np.random.default_rng([seed, 0xD1A1]).permutation(n)[round(heterogeneity * n) :]
+    process = fleet.process.copy()
+    process[staying] = always
+    return replace(fleet, step_seconds=step, processes=(*fleet.processes, Always()), process=process)
+
+
+def steps(scenario: Scenario, clients: int) -> Array:
+    """(clients,) seconds of a gradient step, known but for a common factor before anything is measured.
+
+    Raises: InputError where the profile cannot be used.
+    """
+    profile = check(scenario)
+    assert profile is not None
+    one = 1.0 if profile.needs_reference else None
+    return Fleet.deal(profile, clients, scenario.seed, one).step_seconds
 
 
 def kinds(scenario: Scenario, clients: int) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from fl_ef21.data.files import Form, none, one
 from fl_ef21.errors import InputError
 from fl_ef21.problems.attacks import COLLUDES, FLIPS
 from scenarios.schema import Scenario
+from scenarios.skew import skewed
 
 FILES = "files"  # the source of which each client has a file of its own
 FIELD = "node-config.data-path"  # where a device is told of it
@@ -67,9 +68,9 @@ def find(scenario: Scenario, own: Own | None, elsewhere: bool) -> Samples:
     wanted = scenario.partition
     parts = partition.split(
         dataset, clients=wanted.clients, scheme=wanted.scheme, seed=scenario.seed, alpha=wanted.alpha,
-        classes_per_client=wanted.classes_per_client, min_samples=wanted.min_samples,
+        classes_per_client=wanted.classes_per_client, min_samples=wanted.min_samples, sigma=wanted.sigma,
     )  # fmt: skip
-    return Samples(dataset, parts, range(wanted.clients))
+    return Samples(*skewed(scenario, dataset, parts), range(wanted.clients))
 
 
 def useless(scenario: Scenario, own: Own) -> InputError:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, FiniteFloat, field_validator, model_
 
 from fl_ef21.devices import words
 from scenarios.labels import labelled
+from scenarios.schema_dial import dialled
 from scenarios.schema_method import Method, default_values
 from scenarios.schema_rounds import refuse_what_cannot_be
 from scenarios.schema_words import (
@@ -52,10 +53,16 @@ class Partition(Section):
     """How samples are dealt to clients."""
 
     clients: Count = 10
-    scheme: Literal["iid", "dirichlet", "pathological", "label-sorted", "natural"] = "iid"
+    scheme: Literal[
+        "iid", "dirichlet", "pathological", "label-sorted", "natural", "linear", "square", "exponential", "log-normal",
+        "inner-dirichlet",
+    ] = "iid"  # fmt: skip
     alpha: Positive = 0.3
     classes_per_client: Count = 2
+    sigma: Annotated[FiniteFloat, Field(ge=0, le=10)] = 1.0
     min_samples: Count = 1
+    features: Text | None = None
+    correlation: Annotated[FiniteFloat, Field(ge=-1, le=1)] = 0.0
 
 
 class Model(Section):
@@ -200,6 +207,7 @@ class Scenario(Section):
     durability: Literal["memory", "disk"] = "memory"
     shadow: list[Annotated[Text, AfterValidator(compressor_word)]] = Field(default_factory=list)
     chaos: Annotated[Text, AfterValidator(chaos_words)] | None = None
+    heterogeneity: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
     data: Data = Data()
     partition: Partition = Partition()
     model: Model = Model()
@@ -218,6 +226,12 @@ class Scenario(Section):
         refuse_what_cannot_be(self.train, self.partition.clients)
         if self.train.mode == "buffered":
             object.__setattr__(self, "train", self.train.model_copy(update={"late": "apply"}))
+        return self
+
+    @model_validator(mode="after")
+    def _one_dial_moves_all(self) -> Scenario:
+        if self.heterogeneity is not None:
+            object.__setattr__(self, "partition", dialled(self.partition, self.heterogeneity))
         return self
 
     @model_validator(mode="after")
