@@ -1,6 +1,6 @@
 """What the virtual clock costs. `python -m benchmarks.clock [--rounds N] [--repeat N]`
 
-The same run without [devices] and with it, in turn, in one process; seconds are those spent in rounds. Prints medians
+The same run without [devices] and with it, in turn, in one process; seconds are those spent in rounds. Prints medians,
 and their ratio for each profile.
 """
 

@@ -48,7 +48,8 @@ class Recorder:
         if past is None:
             refuse_used(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.traffic, self.timeline, self.fairness = folder, traffic, timeline, FairnessFile(folder)
+        self.folder, self.traffic, self.timeline = folder, traffic, timeline
+        self.fairness = FairnessFile(folder)
         (folder / "scenario.toml").write_text(scenario)
         if past is None:
             (folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
@@ -95,14 +96,14 @@ class Recorder:
     def close(self, summary: dict[str, Any]) -> None:
         self.drop()
         self.traffic.close()
-        self.fairness.close()
         self.timeline.close()
+        self.fairness.close()
         failpoint("run.before_summary")
         put(self.folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
         if summary["status"] == "finished":
             self.traffic.clear()
-            self.fairness.clear()
             self.timeline.clear()
+            self.fairness.clear()
 
 
 def _line(row: Row) -> str:

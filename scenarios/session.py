@@ -194,12 +194,12 @@ class Kept:
         self.lasting = lasting.journal is not None or lasting.wanted.every is not None
         self._spent: Traffic | None = None
 
+    def timeline(self, rows: Array, round: int | None) -> None:
+        self._recorder.timeline.rows(self._training.number, self._training.label, round, rows)
+
     def row(self, row: Row) -> None:
         self._recorder.row(row)
         self._session.trackers.row(self._training.label, row)
-
-    def timeline(self, rows: Array, round: int | None) -> None:
-        self._recorder.timeline.rows(self._training.number, self._training.label, round, rows)
 
     def traffic(self, done: Traffic) -> None:
         self._spent = done

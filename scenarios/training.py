@@ -102,7 +102,7 @@ class Training:
         self.tally, self._asides = Tally(**note["tally"]), Cost(*note["asides"])
         self.rows += note["rows"]
         spent = Traffic.unpack(note["traffic"]) if note.get("traffic") else None
-        self.participation.add(commit.clients if spent is None else spent.clients, commit.clients)
+        self.participation.add(commit.clients if spent is None else spent.clients[spent.asked], commit.clients)
         if spent is not None:
             self.clients.add(spent)
         if self.timing is not None:
