@@ -198,6 +198,15 @@ def test_the_scenario_leaves_who_is_slow_behind_until_it_waits(tmp_path: Path) -
             assert (method["worst_decile_accuracy"] == 0) == left_behind
 
 
+@pytest.mark.nightly
+def test_late_replies_bring_who_is_slow_back_where_the_server_remembers(tmp_path: Path) -> None:
+    asked = load("fairness", ["engine.actors=0", "train.participation=0.5", "train.late=apply"])
+    forgets, remembers = scenarios.run(asked, out=tmp_path / "run").summary["methods"]
+    assert (forgets["label"], remembers["label"]) == ("sgdm", "ef21-sgdm")
+    assert all(0 < m["fairness"]["by_class"][0]["used"] < 60 for m in (forgets, remembers))
+    assert forgets["worst_decile_accuracy"] < 0.1 and remembers["worst_decile_accuracy"] > 0.7
+
+
 class Impatient(Silent):
     """Presses Ctrl-C in round 3 of the second method."""
 
