@@ -14,6 +14,7 @@ from scenarios import (
     fairness_figures,
     fairness_section,
     goals,
+    heterogeneity_section,
     pareto,
     sections,
     shadows,
@@ -54,6 +55,7 @@ def write(folder: Path) -> Path:
         )
         + optional("shadows", "What others would have sent", shadows.section_body(result, entries))
         + optional("bytes", "Bytes", traffic_table(entries))
+        + optional("heterogeneity", "How different clients are", heterogeneity_section.section_body(result))
         + optional("holders", "Who holds what", "".join(map(partition_figure, spread, range(1))))
         + section("origin", "Where it comes from", origin(result))
     )

@@ -24,7 +24,7 @@ from fl_ef21.files import FULL
 from fl_ef21.flower_internals import deployed, simulate, simulated
 from fl_ef21.store import Files, Memory
 from fl_ef21.tiers import Place
-from scenarios import changes, chaos, fleets, footprint, places, report, timing
+from scenarios import changes, chaos, fleets, footprint, places, reference_step, report, timing
 from scenarios.folder import alone, refuse_used
 from scenarios.lasting import CUTS, JOURNAL
 from scenarios.loading import load, parse, to_toml
@@ -82,10 +82,10 @@ def run(
     listener.message("loading data and checking the scenario")
     chaos.check(resolved, runtime)
     timing.check(resolved, real=False)
-    setup = fleets.settled(prepare(resolved, alone=runtime == "flower"))
+    setup = reference_step.settled(prepare(resolved, alone=runtime == "flower"))
     if setup.choice is not None:
         listener.message(str(setup.choice))
-    if told := fleets.told(resolved, setup):
+    if told := reference_step.told(resolved, setup):
         listener.message(told)
     command = command or f"fl-ef21 run {out / 'scenario.toml'}"
     begun = RunFile.new(out, to_toml(setup.resolved), runtime, command, fleets.digest(setup.scenario))
@@ -129,12 +129,12 @@ def serve(setup: Setup, grid: Grid, out: Path, command: str, listener: Listener 
             session.train(grid)
 
     if not (out / RUN_FILE).exists():
-        setup = fleets.settled(setup)
+        setup = reference_step.settled(setup)
         begun = RunFile.new(out, to_toml(setup.resolved), "flower", command, fleets.digest(setup.scenario))
         return _conduct(Session(setup, begun, listener), execute)
     left = unfinished(out)
     with alone(out):
-        setup = fleets.as_before(setup, left)
+        setup = reference_step.as_before(setup, left)
         fleets.refuse_another(left, setup.scenario)
         changes.refuse(left, setup.resolved, force=False)
         return _conduct(Session(setup, left, listener), execute)
@@ -189,7 +189,15 @@ def _close(session: Session) -> None:
     if session.recorder is not None:
         seconds, run, fairness = time.perf_counter() - session.began, session.run, session.recorder.fairness.figures
         summary = summarise(
-            session.setup, run.runtime, run.command, session.outcomes, seconds, session.memory, session.faults, fairness
+            session.setup,
+            run.runtime,
+            run.command,
+            session.outcomes,
+            seconds,
+            session.memory,
+            session.faults,
+            fairness,
+            session.heterogeneity,
         )
         session.recorder.close(summary)
         report.write(session.out)

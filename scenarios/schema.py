@@ -14,6 +14,7 @@ from scenarios.schema_method import Method, default_values
 from scenarios.schema_rounds import refuse_what_cannot_be
 from scenarios.schema_words import (
     MODELS,
+    ByClass,
     Count,
     Dealt,
     NotNegative,
@@ -100,8 +101,8 @@ class Model(Section):
 class Train(Section):
     """What a client does in a round, and which clients are asked."""
 
-    batch_size: Count | Literal["full"] | Dealt[Count | Literal["full"]] = 32
-    local_steps: Count | Dealt[Count] = 1
+    batch_size: Count | Literal["full"] | Dealt[Count | Literal["full"]] | ByClass[Count | Literal["full"]] = 32
+    local_steps: Count | Dealt[Count] | ByClass[Count] = 1
     local_rate: Positive | None = None
     participation: Share = 1.0
     mode: Literal["synchronous", "buffered"] = "synchronous"
@@ -120,8 +121,8 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _local_steps_have_a_rate(self) -> Train:
-        steps = self.local_steps if isinstance(self.local_steps, list) else [self.local_steps]
-        several = max(steps) > 1
+        steps = list(self.local_steps.values()) if isinstance(self.local_steps, dict) else self.local_steps
+        several = max(steps if isinstance(steps, list) else [steps]) > 1
         if several and self.local_rate is None:
             raise ValueError("local_rate is missing; local_steps needs it, such as local_rate = 0.05")
         if not several and self.local_rate is not None:

@@ -10,6 +10,7 @@ from scenarios.schema_words import (
     AGGREGATES,
     COMPRESSORS,
     MIXINGS,
+    ByClass,
     Count,
     Dealt,
     NotNegative,
@@ -40,8 +41,8 @@ class Method(Section):
     eta: Share | Decay = 0.1
     gamma: Positive | Decay
     compressor: Text = "identity"
-    k: Whole | Dealt[Whole] | None = None
-    fraction: FiniteFloat | Dealt[FiniteFloat] | None = None
+    k: Whole | Dealt[Whole] | ByClass[Whole] | None = None
+    fraction: FiniteFloat | Dealt[FiniteFloat] | ByClass[FiniteFloat] | None = None
     block: Count | None = None
     threshold: FiniteFloat | None = None
     levels: Count | None = None

@@ -43,6 +43,7 @@ Switch = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(strict=True, min_length=1)]
 Whole = Annotated[int, Field(strict=True)]
 Dealt = Annotated[list[T], Field(min_length=1)]  # client i takes entry i mod length
+ByClass = Annotated[dict[Text, T], Field(min_length=1)]  # of device
 
 
 def finite(value: T) -> T:

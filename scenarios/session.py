@@ -16,7 +16,7 @@ from fl_ef21.blocks import Array
 from fl_ef21.engine import RayGrid, ShardLost
 from fl_ef21.failpoints import failpoint
 from fl_ef21.traffic import Traffic
-from scenarios import changes, chaos, model_files
+from scenarios import changes, chaos, heterogeneity, model_files
 from scenarios.folder import alone
 from scenarios.interrupt import Interrupt
 from scenarios.lasting import JOURNAL, Lasting, images, restore
@@ -44,6 +44,7 @@ class Session:
       run: what is known of the run; its `starts` are empty where this is the first.
       memory: what the run needs of it, None on Flower's runtimes.
       faults: how many were done on purpose, by word.
+      heterogeneity: how different the clients are.
       recorder: writes the run folder `out`; None until there is a Grid to train on, so that what cannot start
         leaves nothing behind.
       trackers: are told of the run besides.
@@ -56,6 +57,7 @@ class Session:
         self.outcomes: list[tuple[str, Outcome]] = []
         self.memory: dict[str, Any] | None = None
         self.faults: dict[str, int] | None = None
+        self.heterogeneity: dict[str, Any] | None = None
         self.trackers = Telling(trackers, listener.message)
         self.interrupt = Interrupt()
         self.began = time.perf_counter()
@@ -65,6 +67,7 @@ class Session:
         labels, disturbed = [plan.label for plan in self.setup.plans], chaos.disturbed(self.setup, grid)
         with ExitStack() as stack:
             lasting, left = self._open(stack)
+            self.heterogeneity = heterogeneity.figures(self.setup)
             self.outcomes = [(labels[i], outcome) for i, outcome in enumerate(left.outcomes)] if left else []
             done = len(self.outcomes)
             scenario = self.setup.scenario

@@ -31,6 +31,7 @@ from fl_ef21.store import Store
 from fl_ef21.threads import computing_with
 from fl_ef21.types import Compressor, Problem
 from fl_ef21.wire import layers_of
+from scenarios.by_class import each
 from scenarios.loading import to_toml
 from scenarios.samples import Own, find, given, useless
 from scenarios.schema import Cuts, Engine, Scenario
@@ -169,8 +170,10 @@ def prepare(scenario: Scenario, *, alone: bool = False, own: Own | None = None, 
     here = where if torch.cuda.is_available() else "cpu"
     problem = problems.build(
         scenario.model.name, clients=scenario.partition.clients, data=dataset, parts=parts,
-        options=given(scenario.model, ("name",)), batch_size=train.batch_size, weights=train.weights,
-        seed=scenario.seed, dtype=DTYPES[train.dtype], device=here, shards=where, local_steps=train.local_steps,
+        options=given(scenario.model, ("name",)), weights=train.weights,
+        batch_size=each(scenario, "train.batch_size", train.batch_size),
+        seed=scenario.seed, dtype=DTYPES[train.dtype], device=here, shards=where,
+        local_steps=each(scenario, "train.local_steps", train.local_steps),
         local_rate=train.local_rate, partial=partial,
     )  # fmt: skip
     plans = tuple(_plan(scenario, i, method, problem) for i, method in enumerate(scenario.method))
@@ -226,6 +229,7 @@ def device(scenario: Scenario) -> str:
 
 def _plan(scenario: Scenario, number: int, method: Method, problem: Problem) -> Plan:
     options = {key: getattr(method, key) for key in COMPRESSOR_KEYS if getattr(method, key) is not None}
+    options = {key: each(scenario, f"method[{number}].{key}", value) for key, value in options.items()}
     try:
         levels = make_levels(method.compressor, dim=problem.dim, shapes=problem.shapes, **options)
         Descent(torch.zeros(problem.dim), problem.shapes, method.optimizer, method.optimizer_args, 1.0)

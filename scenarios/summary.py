@@ -16,7 +16,7 @@ from scenarios.tally import NO_QUORUM, Outcome, Tally
 def summarise(
     setup: Setup, runtime: str, command: str, outcomes: Sequence[tuple[str, Outcome]], seconds: float,
     memory: dict[str, Any] | None = None, faults: dict[str, int] | None = None,
-    fairness: Mapping[int, dict[str, Any]] | None = None,
+    fairness: Mapping[int, dict[str, Any]] | None = None, heterogeneity: dict[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The whole file's content. fairness: of methods by their number, as far as it was measured."""
     scenario, dataset, counts = setup.scenario, setup.dataset, setup.label_counts
@@ -42,6 +42,7 @@ def summarise(
             "classes": list(dataset.classes),
             "label_counts": counts.tolist(),
         },
+        "heterogeneity": heterogeneity,
         "memory": memory,
         "chaos": None if scenario.chaos is None else {"words": scenario.chaos, "done": faults or {}},
         "polling": polling() if scenario.evaluate.traffic != "off" else None,

@@ -18,6 +18,7 @@ from fl_ef21.devices.fleet import Looks
 from fl_ef21.errors import InputError, Refused
 from fl_ef21.traffic import Traffic
 from scenarios import fleets, timeline_file
+from scenarios.by_class import each
 from scenarios.device_sums import DeviceSums
 from scenarios.flights import Flight, Flights, usable
 from scenarios.schema import Scenario
@@ -81,7 +82,7 @@ class Timing:
         self.fleet = fleets.fleet(scenario, clients, LOOKS)
         self.clock, self.flights, self.sums = Clock.start(clients), Flights(), DeviceSums(clients)
         self.rows, self.deadline, self._real = NONE, scenario.train.timeout, False
-        wanted = scenario.train.local_steps
+        wanted = each(scenario, "train.local_steps", scenario.train.local_steps)
         dealt = np.array([wanted] if isinstance(wanted, int) else wanted, dtype=np.float64)
         self._steps: Array = scenario.devices.work * dealt[np.arange(clients) % len(dealt)]
         self._turn: Turn | None = None

@@ -14,7 +14,7 @@ import scenarios
 from fl_ef21.devices import words
 from fl_ef21.devices.profile import Device, save
 from fl_ef21.errors import InputError
-from scenarios import fleets
+from scenarios import fleets, reference_step
 from scenarios.cli import app
 from scenarios.loading import ScenarioError, load, parse, to_toml
 from scenarios.run_file import RunFile
@@ -40,10 +40,10 @@ def test_the_resolved_scenario_says_what_was_measured_and_repeats_the_virtual_ti
 
 def test_who_goes_on_takes_what_was_measured_before(tmp_path: Path) -> None:
     before = RunFile.new(tmp_path, to_toml(some(step_seconds=0.25)), "flower", "command")
-    after = fleets.as_before(prepare(some()), before)
+    after = reference_step.as_before(prepare(some()), before)
     assert after.scenario == some(step_seconds=0.25)
     given = prepare(some(step_seconds=0.5))
-    assert fleets.as_before(given, before) is given
+    assert reference_step.as_before(given, before) is given
 
 
 def test_a_run_is_not_gone_on_with_on_other_devices(tmp_path: Path) -> None:
@@ -66,16 +66,16 @@ def test_nothing_is_measured_where_it_is_told_or_has_no_use(tmp_path: Path) -> N
     save(tmp_path / "own.toml", [Device("a", 1.0, 1e4, 1e4)])
     for devices in (PHONES | {"step_seconds": 0.5}, {"profile": str(tmp_path / "own.toml")}):
         setup = prepare(scenario(devices=devices))
-        assert fleets.settled(setup) is setup and fleets.told(setup.scenario, setup) == ""
-    found = fleets.settled(prepare(some()))
-    assert "as measured on this machine" in fleets.told(some(), found)
+        assert reference_step.settled(setup) is setup and reference_step.told(setup.scenario, setup) == ""
+    found = reference_step.settled(prepare(some()))
+    assert "as measured on this machine" in reference_step.told(some(), found)
 
 
 def test_where_no_samples_are_the_step_must_be_told() -> None:
     setup = prepare(some())
     object.__setattr__(setup, "held", range(0))
     with pytest.raises(InputError, match=r"devices\.step_seconds = None: profile phones-2020 needs it"):
-        fleets.settled(setup)
+        reference_step.settled(setup)
 
 
 def test_what_clients_agree_on_does_not_depend_on_devices() -> None:
