@@ -55,7 +55,7 @@ def test_a_skewed_partition_is_further_from_uniform_in_every_number() -> None:
 @pytest.mark.parametrize("rho", [1.0, -1.0, 0.5])
 def test_the_dial_of_correlation_gives_slow_devices_rare_classes(rho: float) -> None:
     found = measured(devices=PHONES, partition={"clients": 60, "correlation": rho} | INNER)
-    assert found["slowness_rarity_correlation"] == pytest.approx(rho, abs=0.25 if abs(rho) < 1 else 1e-9)
+    assert found["slowness_rarity_correlation"] == pytest.approx(rho, abs=0.25 if abs(rho) < 1 else 1e-3)
     assert found["speed_p90_p10"] > 5
 
 
@@ -68,12 +68,11 @@ def test_correlation_moves_parts_and_changes_none() -> None:
         prepare(scenario(partition={"correlation": 0.5}))
 
 
-def test_one_dial_moves_data_speeds_and_availability(tmp_path: Path) -> None:
-    found = [
-        measured(heterogeneity=h, devices=PHONES, partition={"clients": 40, "scheme": "dirichlet"}) for h in (0.0, 0.5)
-    ]
+def test_one_dial_moves_data_speeds_and_availability() -> None:
+    clients = {"clients": 40, "scheme": "dirichlet"}
+    found = [measured(heterogeneity=h, devices=PHONES, partition=clients) for h in (0.0, 0.5)]
     assert found[0]["label_tv"] < found[1]["label_tv"] and found[0]["speed_p90_p10"] == 1 < found[1]["speed_p90_p10"]
-    one = scenario(heterogeneity=0.5, devices=PHONES, partition={"scheme": "dirichlet", "clients": 40})
+    one = scenario(heterogeneity=0.5, devices=PHONES, partition=clients)
     fleet, times = fleets.fleet(one, 40), np.zeros(40)
     waiting = (fleet.there(np.arange(40), times) > 0).sum()
     whole = (fleets.fleet(scenario(devices=PHONES), 40).there(np.arange(40), times) > 0).sum()
