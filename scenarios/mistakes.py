@@ -96,7 +96,7 @@ def _unknown_key(place: Place) -> str:
     word = str(place[-1]).replace("-", "_")
     homes = [name for name, section in SECTIONS.items() if word in section.model_fields and name != place[0]]
     near = nearest(word, list(_section_at(place[:-1]).model_fields))
-    if homes and not near.startswith("did you mean"):
+    if homes:
         headers = " or ".join("[[method]]" if name == "method" else f"[{name}]" for name in homes)
         return f"there is no such key here; it belongs in {headers}"
     return f"there is no such {'key or section' if len(place) == 1 else 'key'}; {near}"

@@ -110,7 +110,7 @@ def test_reading_a_scenario_needs_nothing_heavy() -> None:
         (
             "k = 3 -> [train]\nbatch_size = 'five'",
             8,
-            "train.batch_size = 'five': must be a whole number or a list or 'full'",
+            "train.batch_size = 'five': must be a whole number or a list or a table or 'full'",
         ),
         (
             "k = 3 -> [train]\nbatch-size = 5",
@@ -321,8 +321,8 @@ def test_every_coding_that_has_a_default_is_one_its_compressor_takes() -> None:
     ("override", "told"),
     [
         ("method.fracton=3", "--set method.fracton=3: there is no such key; did you mean 'fraction'?"),
-        ("method.k=x", "--set method.k=x: must be a whole number or a list"),
-        ("train.batch_size=abc", "--set train.batch_size=abc: must be a whole number or a list or 'full'"),
+        ("method.k=x", "--set method.k=x: must be a whole number or a list or a table"),
+        ("train.batch_size=abc", "--set train.batch_size=abc: must be a whole number or a list or a table or 'full'"),
         ("method.7.k=1", "--set method.7.k=1: there is no method.7 in the scenario"),
         ("rounds.x=1", "--set rounds.x=1: rounds holds no keys"),
         ("rounds", "--set rounds: write it as section.key=value, such as train.batch_size=8"),
