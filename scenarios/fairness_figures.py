@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fl_ef21.errors import InputError
 from scenarios import sections, units
 from scenarios.results import Result
@@ -53,10 +55,8 @@ def points(result: Result, entries: Sequence[Entry], shown: int | None = None) -
 
 def _of(own: DataFrame, most: int) -> Drawn:
     steps = [i / STEPS for i in range(STEPS + 1)]
-    quantiles = {
-        key: [_short(v) for v in own[key].dropna().quantile(steps)] if own[key].notna().any() else None
-        for key in MEASURES
-    }
+    known = {key: [v for v in own[key].tolist() if units.finite(v) is not None] for key in MEASURES}
+    quantiles = {key: [_short(v) for v in np.quantile(some, steps)] if some else None for key, some in known.items()}
     last = len(own) - 1
     keep = list(range(len(own))) if last < most else [i * last // (most - 1) for i in range(most)]
     some = own.iloc[keep]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -92,11 +93,15 @@ def _advice(place: Place, told: Sequence[Any]) -> str:
     return "must be " + " or ".join(dict.fromkeys(types + [repr(name) for name in names]))
 
 
+ALIKE = 0.8  # of difflib: a letter or two apart
+
+
 def _unknown_key(place: Place) -> str:
     word = str(place[-1]).replace("-", "_")
     homes = [name for name, section in SECTIONS.items() if word in section.model_fields and name != place[0]]
-    near = nearest(word, list(_section_at(place[:-1]).model_fields))
-    if homes:
+    known = list(_section_at(place[:-1]).model_fields)
+    near = nearest(word, known)
+    if homes and not get_close_matches(word, known, cutoff=ALIKE):
         headers = " or ".join("[[method]]" if name == "method" else f"[{name}]" for name in homes)
         return f"there is no such key here; it belongs in {headers}"
     return f"there is no such {'key or section' if len(place) == 1 else 'key'}; {near}"
