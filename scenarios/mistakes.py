@@ -117,9 +117,9 @@ def _dotted(place: Place) -> str:
 
 def _section_at(place: Place, whole: type[BaseModel]) -> type[BaseModel]:
     """What lists the keys that may stand at a place."""
-    for part in place:
-        if not isinstance(part, int) and (found := _models(whole.model_fields[part].annotation)):
-            whole = found[0]
+    for part in map(str, place):
+        found = _models(whole.model_fields[part].annotation) if part in whole.model_fields else []
+        whole = found[0] if found else whole
     return whole
 
 

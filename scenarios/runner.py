@@ -34,7 +34,7 @@ from scenarios.run_file import NAME as RUN_FILE
 from scenarios.run_file import RunFile
 from scenarios.samples import FIELD
 from scenarios.schema import Scenario
-from scenarios.session import Session
+from scenarios.session import Manner, Session
 from scenarios.setup import Setup, prepare
 from scenarios.summary import summarise
 from scenarios.warned import warnings_told
@@ -60,11 +60,11 @@ class DiskFull(RunFailed):
 
 def run(
     scenario: Scenario | Path | str, *, out: Path | None = None, runtime: str = "resident",
-    listener: Listener | None = None, command: str | None = None,
+    listener: Listener | None = None, command: str | None = None, manner: Manner | None = None,
 ) -> Result:  # fmt: skip
     """Run every method of a scenario side by side on the same data, partition and samples.
 
-    Without `out` nothing is left on disk. Raises: InputError for what cannot work, before anything
+    Without `out` nothing is left on disk. manner: of one run among many. Raises: InputError for what cannot work, before anything
     starts; RunFailed where no client could be used or the disk is full.
     """
     resolved = scenario if isinstance(scenario, Scenario) else load(scenario)
@@ -72,24 +72,25 @@ def run(
     if out is None:
         with tempfile.TemporaryDirectory(prefix="fl-ef21-") as folder:
             return run(
-                resolved, out=Path(folder) / "run", runtime=runtime, listener=listener, command=command
+                resolved, out=Path(folder) / "run", runtime=runtime, listener=listener, command=command, manner=manner
             ).detached()
     refuse_used(out)
     listener = listener or Silent()
     listener.message("loading data and checking the scenario")
     chaos.check(resolved, runtime)
     timing.check(resolved, real=False)
-    setup = prepare(resolved, alone=runtime == "flower")
+    setup = (manner or Manner()).prepare(resolved, alone=runtime == "flower")
     if setup.choice is not None:
         listener.message(str(setup.choice))
     command = command or f"fl-ef21 run {out / 'scenario.toml'}"
     begun = RunFile.new(out, to_toml(setup.resolved), runtime, command)
-    return _conduct(Session(setup, begun, listener), execute)
+    return _conduct(Session(setup, begun, listener, manner), execute)
 
 
 def resume(
-    folder: Path, *, overrides: Sequence[str] = (), force: bool = False, listener: Listener | None = None
-) -> Result:
+    folder: Path, *, overrides: Sequence[str] = (), force: bool = False, listener: Listener | None = None,
+    manner: Manner | None = None,
+) -> Result:  # fmt: skip
     """Go on with a run that was interrupted, killed, or ran out of disk, and end as if nothing had been.
 
     overrides: changes of [engine] and [cuts], such as "engine.actors=4". force: also with other code.
@@ -103,8 +104,8 @@ def resume(
             listener.message(warning)
         timing.check(scenario, real=False)
         listener.message("loading data and checking the scenario")
-        setup = prepare(scenario, alone=left.runtime == "flower")
-        return _conduct(Session(setup, left, listener), choose(RUNTIMES, left.runtime, "runtime"))
+        setup = (manner or Manner()).prepare(scenario, alone=left.runtime == "flower")
+        return _conduct(Session(setup, left, listener, manner), choose(RUNTIMES, left.runtime, "runtime"))
 
 
 def serve(setup: Setup, grid: Grid, out: Path, command: str, listener: Listener | None = None) -> Result:
@@ -183,7 +184,8 @@ def _close(session: Session) -> None:
                 session.setup, run.runtime, run.command, session.outcomes, seconds, session.memory, session.faults
             )
         )
-        report.write(session.out)
+        if session.manner.page:
+            report.write(session.out)
 
 
 def full(error: BaseException) -> str:

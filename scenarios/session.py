@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -23,12 +23,27 @@ from scenarios.loading import to_toml
 from scenarios.progress import Listener, Plan, Progress
 from scenarios.recorder import Recorder, environment
 from scenarios.run_file import RunFile
-from scenarios.setup import Setup
+from scenarios.setup import Setup, prepare
 from scenarios.tally import Outcome, Row
 from scenarios.traffic_file import TrafficFile
 from scenarios.training import Training
 from strategies.journal import Journal
 from strategies.rounds import Silence
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How one run among many is done.
+
+    Attributes:
+      prepare: makes the setup; called as `setup.prepare` is.
+      interrupt: who asks it ends the run at the next round, with a cut to go on from.
+      page: whether report.html is written.
+    """
+
+    prepare: Callable[..., Setup] = prepare
+    interrupt: Interrupt = field(default_factory=Interrupt)
+    page: bool = True
 
 
 class Session:
@@ -42,14 +57,15 @@ class Session:
         leaves nothing behind.
     """
 
-    def __init__(self, setup: Setup, run: RunFile, listener: Listener) -> None:
+    def __init__(self, setup: Setup, run: RunFile, listener: Listener, manner: Manner | None = None) -> None:
         self.setup, self.run, self.out, self.listener = setup, run, run.folder, listener
+        self.manner = manner or Manner()
         self.first = not run.starts
         self.recorder: Recorder | None = None
         self.outcomes: list[tuple[str, Outcome]] = []
         self.memory: dict[str, Any] | None = None
         self.faults: dict[str, int] | None = None
-        self.interrupt = Interrupt()
+        self.interrupt = self.manner.interrupt
         self.began = time.perf_counter()
 
     def train(self, grid: Grid) -> None:
@@ -159,7 +175,7 @@ class Session:
             method=training.label, method_number=number, round=tally.round, train_loss=row["train_loss"],
             grad_norm_sq=row["grad_norm_sq"], test_accuracy=row["test_accuracy"],
             uplink_bytes=tally.uplink_bytes, clients_per_second=tally.answers / max(tally.seconds, 1e-9),
-            seconds_left=pace * (total - done),
+            seconds_left=pace * (total - done), virtual_seconds=tally.virtual_seconds,
         ))  # fmt: skip
 
 

@@ -30,10 +30,10 @@ def powers(text: str) -> list[float]:
     return [2.0**power for power in range(first, last + 1)]
 
 
-def _gamma(value: str | list[float]) -> str | list[float]:
+def _gamma(value: str | list[float] | None) -> str | list[float] | None:
     if isinstance(value, str):
         powers(value)
-    elif len(set(value)) < len(value):
+    elif value is not None and len(set(value)) < len(value):
         raise ValueError("a step size is there twice")
     return value
 

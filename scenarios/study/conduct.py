@@ -1,0 +1,197 @@
+"""A study from its first trial to its tables, or from wherever it was left."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fl_ef21.errors import InputError
+from fl_ef21.provenance import sources
+from scenarios.folder import alone, put
+from scenarios.interrupt import Interrupt
+from scenarios.recorder import environment
+from scenarios.runner import RunFailed, Stopped
+from scenarios.study import checking, pool, results
+from scenarios.study.lines import Line, Race
+from scenarios.study.plan import Plan, plan
+from scenarios.study.reading import Source, parse
+from scenarios.study.shown import Shown, Silent
+from scenarios.study.trial import Job, there
+
+FILE, NOTE, TRIALS, STOP = "study.toml", "study.json", "trials", ".stop"
+
+
+def run(source: Source, out: Path, *, parallel: int | None = None, shown: Shown | None = None) -> results.Results:
+    """Every trial of a study, then its tables and its page, in a new folder.
+
+    parallel: trials side by side, else as the study says, else one a core; 0 computes in this process.
+    Raises: ScenarioError and InputError for what cannot work, before the first trial; Stopped at Ctrl-C; RunFailed.
+    """
+    refuse_used(out)
+    shown = shown or Silent()
+    made = plan(source)
+    shown.message("loading data and checking every combination")
+    made = checking.settled(made)
+    out.mkdir(parents=True, exist_ok=True)
+    with alone(out):
+        put(out / FILE, _text(source))
+        note = {"settled": made.settled, "sources": sources(), "environment": environment()}
+        put(out / NOTE, json.dumps(note, indent=1) + "\n")
+        return _conduct(made, out, parallel, shown)
+
+
+def resume(out: Path, *, parallel: int | None = None, force: bool = False, shown: Shown | None = None) -> results.Results:
+    """Go on with a study that was stopped or killed; it comes to the same table as if nothing had been.
+
+    force: also with other code. Raises: InputError where there is no study, or the code has changed; Stopped; RunFailed.
+    """
+    note = _note(out)
+    source = parse(_read(out / FILE), str(out / FILE), out)
+    with alone(out):
+        changed = sorted(name for name, digest in sources().items() if note["sources"].get(name) != digest)
+        if changed and not force and not _over(out):
+            told = f"{len(changed)} files have changed since the study began, such as {changed[0]}"
+            raise InputError("DIR", str(out), f"{told}; go back to that code, or --force goes on with this")
+        return _conduct(replace(plan(source), settled=note["settled"]), out, parallel, shown or Silent())
+
+
+def refuse_used(out: Path) -> None:
+    """Raises: InputError where `out` is a file or holds a study or a run."""
+    if out.exists() and not out.is_dir():
+        raise InputError("out", str(out), "is a file; name a new folder")
+    if (out / FILE).exists() or (out / "scenario.toml").exists():
+        advice = f"already holds a study or a run; name a new folder, or go on with it: fl-ef21 study {out}"
+        raise InputError("out", str(out), advice)
+
+
+def _conduct(made: Plan, out: Path, parallel: int | None, shown: Shown) -> results.Results:
+    study = made.source.study
+    race = Race(made, out / TRIALS)
+    wanted = next(n for n in (parallel, study.machine.parallel, os.cpu_count() or 1) if n is not None)
+    (out / TRIALS).mkdir(exist_ok=True)
+    (out / STOP).unlink(missing_ok=True)
+    interrupt, began = Interrupt(), time.perf_counter()
+    try:
+        with interrupt:
+            Conduct(race, out, shown, interrupt).work(wanted)
+    finally:
+        shown.end()
+        (out / STOP).unlink(missing_ok=True)
+    if interrupt.asked:
+        raise Stopped(f"stopped by you; go on with: fl-ef21 study {out}")
+    found = results.collect(race, out / TRIALS)
+    found.save(out, time.perf_counter() - began)
+    return found
+
+
+class Conduct:
+    """The jobs of all lines, side by side."""
+
+    def __init__(self, race: Race, out: Path, shown: Shown, interrupt: Interrupt) -> None:
+        self._race, self._out, self._shown, self._interrupt = race, out, shown, interrupt
+        self._lines: list[Line] = race.lines()
+        self._waiting: dict[int, set[str]] = {}  # of a line, trials it waits for
+        self._queue: deque[Job] = deque()
+        self._running: dict[str, Job] = {}
+        self._done = set[str]()
+
+    def work(self, parallel: int) -> None:
+        """Until every line is over, or somebody interrupts. Raises: RunFailed."""
+        self._shown.start(self._race.plan.source.study.name, self._race.expected())
+        for number in range(len(self._lines)):
+            self._advance(number)
+        if not self._queue:
+            return
+        study = self._race.plan.source.study
+        with pool.opened(self._out / TRIALS, self._out / STOP, parallel, study.machine.gpus_per_trial) as workers:
+            while self._queue or self._running:
+                while workers.room and self._queue and not self._interrupt.asked:
+                    self._begin(workers)
+                if not self._running:
+                    return
+                for job, _ in workers.wait(0.5):
+                    self._end(job)
+                if self._interrupt.asked:
+                    (self._out / STOP).touch()
+                    self._queue.clear()
+
+    def _begin(self, workers: pool.Pool) -> None:
+        """The next job; one that runs already, for another line, is waited for."""
+        problems = {job.trial.problem for job in self._running.values()}
+        first = next((job for job in self._queue if job.trial.problem not in problems), self._queue[0])
+        self._queue.remove(first)
+        self._running[first.trial.id] = first
+        workers.submit(first)
+
+    def _end(self, job: Job) -> None:
+        trial = job.trial.id
+        del self._running[trial]
+        if not there(job, self._out / TRIALS / trial):
+            if not self._interrupt.asked:
+                raise RunFailed(f"trial {trial} ended before its end; its folder is {self._out / TRIALS / trial}")
+            return
+        if job.until is None:
+            self._done.add(trial)
+        self._tell()
+        for number, names in list(self._waiting.items()):
+            if trial in names:
+                names.discard(trial)
+                if not names:
+                    self._advance(number)
+
+    def _advance(self, number: int) -> None:
+        """Let a line say what it wants next, until something of it has to be run."""
+        del_waiting = self._waiting.pop(number, None)
+        assert not del_waiting
+        for jobs in self._lines[number]:
+            missing = [job for job in jobs if not there(job, self._out / TRIALS / job.trial.id)]
+            self._done |= {job.trial.id for job in jobs if job.until is None} - {job.trial.id for job in missing}
+            if missing:
+                self._waiting[number] = {job.trial.id for job in missing}
+                queued = {job.trial.id for job in self._queue} | set(self._running)
+                self._queue.extend(job for job in missing if job.trial.id not in queued)
+                return
+        self._tell()
+
+    def _tell(self) -> None:
+        pruned = {t.id for c in self._race.candidates if c.pruned is not None for t in c.trials}
+        self._shown.trials(len(self._done), len(pruned - self._done), len(self._running), self._race.expected())
+
+
+def _text(source: Source) -> str:
+    """The study with its scenario inside, so that the folder needs no other file but data."""
+    import tomlkit
+    import tomllib
+
+    table: dict[str, Any] = source.study.model_dump(exclude_none=True, exclude={"base", "scenario"})
+    for empty in [key for key, value in table.items() if value == {}]:
+        del table[empty]
+    return tomlkit.dumps(table | {"scenario": tomllib.loads(source.base)})
+
+
+def _note(out: Path) -> dict[str, Any]:
+    if not (out / FILE).is_file() or not (out / NOTE).is_file():
+        what = "is not there" if not out.exists() else f"holds no study that can be resumed: it has no {NOTE}"
+        raise InputError("DIR", str(out), what)
+    try:
+        told: dict[str, Any] = json.loads(_read(out / NOTE))
+    except ValueError as error:
+        raise InputError("DIR", str(out / NOTE), f"is damaged: {error}") from error
+    return told
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _over(out: Path) -> bool:
+    return (out / results.SUMMARY).is_file()
+
+
+__all__: Sequence[str] = ("refuse_used", "resume", "run")
