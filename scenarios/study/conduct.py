@@ -96,7 +96,7 @@ class Conduct:
     def __init__(self, race: Race, out: Path, shown: Shown, interrupt: Interrupt) -> None:
         self._race, self._out, self._shown, self._interrupt = race, out, shown, interrupt
         self._lines: list[Line] = race.lines()
-        self._waiting: dict[int, set[str]] = {}  # of a line, trials it waits for
+        self._asked: dict[int, list[Job]] = {number: [] for number in range(len(self._lines))}  # of lines not over
         self._queue: deque[Job] = deque()
         self._running: dict[str, Job] = {}
         self._done = set[str]()
@@ -122,9 +122,9 @@ class Conduct:
                     self._queue.clear()
 
     def _begin(self, workers: pool.Pool) -> None:
-        """The next job; one that runs already, for another line, is waited for."""
-        problems = {job.trial.problem for job in self._running.values()}
-        first = next((job for job in self._queue if job.trial.problem not in problems), self._queue[0])
+        """The next job: over samples that an idle worker has in memory, else over such that nobody is busy with."""
+        held, busy = workers.held, {job.trial.problem for job in self._running.values()}
+        first = min(self._queue, key=lambda job: (job.trial.problem not in held, job.trial.problem in busy))
         self._queue.remove(first)
         self._running[first.trial.id] = first
         workers.submit(first)
@@ -136,28 +136,25 @@ class Conduct:
             if not self._interrupt.asked:
                 raise RunFailed(f"trial {trial} ended before its end; its folder is {self._out / TRIALS / trial}")
             return
-        if job.until is None:
-            self._done.add(trial)
+        for number, jobs in list(self._asked.items()):
+            if any(other.trial.id == trial for other in jobs):
+                self._advance(number)
         self._tell()
-        for number, names in list(self._waiting.items()):
-            if trial in names:
-                names.discard(trial)
-                if not names:
-                    self._advance(number)
 
     def _advance(self, number: int) -> None:
         """Let a line say what it wants next, until something of it has to be run."""
-        del_waiting = self._waiting.pop(number, None)
-        assert not del_waiting
-        for jobs in self._lines[number]:
+        while number in self._asked:
+            jobs = self._asked[number]
             missing = [job for job in jobs if not there(job, self._out / TRIALS / job.trial.id)]
             self._done |= {job.trial.id for job in jobs if job.until is None} - {job.trial.id for job in missing}
             if missing:
-                self._waiting[number] = {job.trial.id for job in missing}
-                queued = {job.trial.id for job in self._queue} | set(self._running)
-                self._queue.extend(job for job in missing if job.trial.id not in queued)
+                busy = {job.trial.id for job in self._queue} | set(self._running)
+                self._queue.extend(job for job in missing if job.trial.id not in busy)
                 return
-        self._tell()
+            try:
+                self._asked[number] = next(self._lines[number])
+            except StopIteration:
+                del self._asked[number]
 
     def _tell(self) -> None:
         pruned = {t.id for c in self._race.candidates if c.pruned is not None for t in c.trials}

@@ -20,7 +20,15 @@ DEATHS = 3  # in a row of the workers of one job, after which the study ends as 
 class Pool(Protocol):
     """Takes jobs while it has room, and tells which are over."""
 
-    room: int
+    @property
+    def room(self) -> int:
+        """Jobs it can begin at once."""
+        ...
+
+    @property
+    def held(self) -> set[str]:
+        """Problems that idle workers have in memory."""
+        ...
 
     def submit(self, job: Job) -> None: ...
 
@@ -33,15 +41,20 @@ class Here:
     """A `Pool` of this process."""
 
     def __init__(self, folder: Path, stop: Path) -> None:
-        self.room, self._folder, self._stop = 1, folder, stop
-        self._cache, self._jobs = Cache(), list[Job]()
+        self._folder, self._stop, self._cache, self._jobs = folder, stop, Cache(), list[Job]()
+
+    @property
+    def room(self) -> int:
+        return 0 if self._jobs else 1
+
+    @property
+    def held(self) -> set[str]:
+        return {self._cache.problem}
 
     def submit(self, job: Job) -> None:
         self._jobs.append(job)
-        self.room = 0
 
     def wait(self, seconds: float) -> list[tuple[Job, Ended]]:
-        self.room = 1
         job = self._jobs.pop()
         return [(job, do(job, self._folder / job.trial.id, self._stop, self._cache))]
 
@@ -70,6 +83,10 @@ class OnRay:
     @property
     def room(self) -> int:
         return len(self._idle)
+
+    @property
+    def held(self) -> set[str]:
+        return {self._at[id(actor)] for actor in self._idle}
 
     def _actor(self) -> Any:
         import ray
