@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 TABLE, ALL, SUMMARY, PAGE = "table.csv", "results.parquet", "summary.json", "study.html"
+PICTURE = "study.svg"
 MEANS = ("test_accuracy", "train_loss", "grad_norm_sq", "uplink_bytes", "downlink_bytes", "virtual_seconds")
 
 
@@ -91,13 +92,16 @@ class Results:
         """The files of the study's folder."""
         from io import BytesIO
 
-        from scenarios.study import page
+        from scenarios.study import drawing, page
 
         body = BytesIO()
         self.trials().to_parquet(body, index=False)
         place(out / ALL, body.getvalue())
         put(out / TABLE, self.table().to_csv(index=False))
         page.write(self, out / PAGE)
+        objective = "test_accuracy" if self.study.objective in TO_TARGET else self.study.objective
+        if picture := drawing.against(self.rows, objective, "uplink_bytes", alone=True):
+            put(out / PICTURE, picture)
         put(out / SUMMARY, json.dumps(self.summary() | {"wall_seconds": round(seconds, 3)}, indent=1) + "\n")
 
     def summary(self) -> dict[str, Any]:
