@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from scenarios import cli_deploy, cli_devices
+from scenarios import cli_deploy, cli_devices, cli_study
 
 # arguments are explained in docstrings: click 8.5 drops the help of Typer's arguments
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.add_typer(cli_deploy.app, name="deploy")
 app.add_typer(cli_devices.app, name="devices")
+app.command()(cli_study.study)
 
 
 class Format(StrEnum):
@@ -42,6 +43,7 @@ class Kind(StrEnum):
     models = "models"
     data = "data"
     scenarios = "scenarios"
+    studies = "studies"
 
 
 AsFormat = Annotated[Format, typer.Option("--format", help="What is printed on stdout.")]

@@ -15,7 +15,8 @@ from scenarios.commands.failures import Code, complain
 
 def show(kind: str, format: str) -> None:
     """Print the names of one kind, each with the first sentence of its documentation."""
-    lines = _scenarios() if kind == "scenarios" else {k: _sentence(v) for k, v in _registry(kind).items()}
+    written = {"scenarios": _scenarios, "studies": _studies}
+    lines = written[kind]() if kind in written else {k: _sentence(v) for k, v in _registry(kind).items()}
     if format == "json":
         typer.echo(json.dumps([{"name": k, "description": v} for k, v in lines.items()], indent=2))
         return
@@ -57,6 +58,12 @@ def _scenarios() -> dict[str, str]:
     from scenarios.loading import gallery
 
     return {name: _comment(path) for name, path in gallery().items()}
+
+
+def _studies() -> dict[str, str]:
+    from scenarios.study.reading import studies
+
+    return {name: _comment(path) for name, path in studies().items()}
 
 
 def _sentence(thing: Any) -> str:

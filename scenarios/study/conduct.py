@@ -17,7 +17,7 @@ from scenarios.folder import alone, put
 from scenarios.interrupt import Interrupt
 from scenarios.recorder import environment
 from scenarios.runner import RunFailed, Stopped
-from scenarios.study import checking, pool, results
+from scenarios.study import checking, pool, results, search
 from scenarios.study.lines import Line, Race
 from scenarios.study.plan import Plan, plan
 from scenarios.study.reading import Source, parse
@@ -36,6 +36,7 @@ def run(source: Source, out: Path, *, parallel: int | None = None, shown: Shown 
     refuse_used(out)
     shown = shown or Silent()
     made = plan(source)
+    search.check(made)
     shown.message("loading data and checking every combination")
     made = checking.settled(made)
     out.mkdir(parents=True, exist_ok=True)

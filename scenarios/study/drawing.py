@@ -13,7 +13,7 @@ from scenarios.figures import INK, Style, style
 if TYPE_CHECKING:
     from scenarios.study.results import Row
 
-WIDE, HIGH, LEFT, TOP, GAP, FOOT = 300, 260, 58, 34, 26, 62  # of a panel and what is around it, in pixels
+WIDE, HIGH, LEFT, TOP, GAP, FOOT = 300, 260, 76, 34, 26, 62  # of a panel and what is around it, in pixels
 ACROSS = 3  # panels in a row
 _SHAPES = {
     "circle": '<circle r="5"/>', "square": '<rect x="-4.5" y="-4.5" width="9" height="9"/>',
@@ -128,7 +128,7 @@ def _frame(
         out += f'<text x="{at}" y="{HIGH + 18}" text-anchor="middle" {soft}>{e(read(x, tick))}</text>'
     out += f'<rect width="{WIDE}" height="{HIGH}" fill="none" style="stroke:var(--line)"/>'
     out += f'<text x="{WIDE / 2}" y="{HIGH + 36}" text-anchor="middle" {soft}>{_NAMES[x]}</text>'
-    turned = f'<text transform="translate(-46,{HIGH / 2})rotate(-90)" text-anchor="middle" {soft}>{_NAMES[y]}</text>'
+    turned = f'<text transform="translate(-60,{HIGH / 2})rotate(-90)" text-anchor="middle" {soft}>{_NAMES[y]}</text>'
     return out + (turned if first else "")
 
 

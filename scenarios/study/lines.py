@@ -48,10 +48,9 @@ class Race:
 
     def expected(self) -> int:
         """Trials to come, at most."""
-        each = self.study.search.trials if self.study.search else max(1, len(self.study.gammas))
-        return len({t.id for c in self.candidates for t in c.trials}) if not self.study.search else (
-            each * len(self.plan.arms) * len(self.study.seeds)
-        )
+        if self.study.search is not None:
+            return self.study.search.trials * len(self.plan.arms) * len(self.study.seeds)
+        return len({trial.id for candidate in self.candidates for trial in candidate.trials})
 
     def add(self, arm: Arm, changes: Mapping[str, Any]) -> Candidate:
         number = sum(c.arm is arm for c in self.candidates)

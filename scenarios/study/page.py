@@ -83,7 +83,7 @@ def _heat(results: Results) -> str:
         look = looks[next(row.arm.label for row in rows if row.arm.name == name)]
         body.append(f'<tr><th scope="row">{sections.swatch(look)}{e(name)}</th>{cells}</tr>')
     told = f"Mean {_WORDS[objective]} with its interval; a column is coloured from its worst to its best, which has a star."
-    return f'<p>{e(told)}</p><div class="heat">{sections.scrolling_table(told, head, body)}</div>'
+    return f'<div class="heat">{sections.scrolling_table(told, head, body)}</div>'
 
 
 def _cell(row: Row | None, column: Sequence[Row | None], objective: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -197,6 +198,9 @@ def _known_keys(source: Source) -> None:
     wrong = [key for key in (*source.study.grid, *space) if key in taken or key.split(".")[0] in ("engine", "cuts")]
     told = [f'{source.file}{source.line(k)}: "{k}" cannot be varied here; '
             f"{taken.get(k, 'it decides no figure; see [machine]')}" for k in wrong]  # fmt: skip
+    numbered = [key for key in (*source.study.grid, *space) if re.match(r"method(\[|\.)\d", key)]
+    told += [f'{source.file}{source.line(k)}: "{k}" is of one method; give it a label and a table of its own, or take '
+             f'"method.{k.split(".")[-1]}" for all' for k in numbered]  # fmt: skip
     both = [key for key in space if key in source.study.grid]
     refuse(told + [f'{source.file}{source.line(k)}: "{k}" is in the grid and in search.space' for k in both])
 
@@ -206,22 +210,18 @@ def _arms(source: Source, changes: Changes, problem_keys: Sequence[str], chosen:
     setting = {key: changes[key] for key in problem_keys}
     options = {key: value for key, value in changes.items() if key not in setting}
     return [
-        Arm(setting, label, {k: v for k, v in options.items() if _takes(whole.method[i], i, k, v)},
+        Arm(setting, label, {k: v for k, v in options.items() if takes(whole.method[i], k, v)},
             _limited(source, alone(whole, i, label)))
         for i, label in chosen.items()
     ]  # fmt: skip
 
 
-def _takes(method: Method, number: int, key: str, value: Any) -> bool:
-    """Whether a change of method keys reached this method."""
-    words = key.split(".")[1:]
-    if words[0].isdigit():
-        if int(words.pop(0)) != number:
-            return False
+def takes(method: Method, key: str, value: Any) -> bool:
+    """Whether a change of a key of methods reached this one."""
     at: Any = method
-    for word in words:
+    for word in key.split(".")[1:]:
         at = at.get(word) if isinstance(at, dict) else getattr(at, word, None)
-    return bool(at == value) or (not isinstance(at, int | float | str | list | None) and value is not None)
+    return bool(at == value) if isinstance(at, int | float | str | list | dict) else at is not None
 
 
 def _limited(source: Source, scenario: Scenario) -> Scenario:

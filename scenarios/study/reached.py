@@ -54,11 +54,11 @@ def over(folder: Path) -> bool:
 
 
 def reached(folder: Path, target: float | None) -> Reached:
-    """Of the trial in a run folder."""
-    if not over(folder):
-        return Reached("missing", 0, dict.fromkeys(FIGURES, math.nan), math.nan, math.nan, math.nan)
-    summary, rows = json.loads((folder / "summary.json").read_text()), read_lines(folder / ROUNDS)
-    method: dict[str, Any] = summary["methods"][0] if summary["methods"] else {}
+    """Of the trial in a run folder; of one that is not over, as far as it went."""
+    rows = read_lines(folder / ROUNDS)
+    method: dict[str, Any] = {"status": "missing", "rounds": rows[-1]["round"] if rows else 0}
+    if over(folder):
+        method = (json.loads((folder / "summary.json").read_text())["methods"] or [{}])[0]
     last = rows[-1] if rows else {}
     when = [_when(rows, key, target) for key in ("uplink_bytes", "virtual_seconds")]
     return Reached(
