@@ -89,9 +89,8 @@ def _space(plan: Plan, arm: Arm) -> Mapping[str, Span | list[Any]]:
     assert search is not None
     found = {}
     for key, space in search.space.items():
-        value = _ends(space)[0]
-        changed = plan.candidate(arm, {key: value})
-        if not key.startswith("method.") or takes(changed.method[0], key, value):
+        changed = {repr(value): (plan.candidate(arm, {key: value}), value) for value in _ends(space)}
+        if not key.startswith("method.") or all(takes(s.method[0], key, value) for s, value in changed.values()):
             found[key] = space
     return found
 
