@@ -64,8 +64,8 @@ def run(
 ) -> Result:  # fmt: skip
     """Run every method of a scenario side by side on the same data, partition and samples.
 
-    Without `out` nothing is left on disk. manner: of one run among many. Raises: InputError for what cannot work, before anything
-    starts; RunFailed where no client could be used or the disk is full.
+    Without `out` nothing is left on disk. manner: of one run among many. Raises: InputError for what cannot work,
+    before anything starts; RunFailed where no client could be used or the disk is full.
     """
     resolved = scenario if isinstance(scenario, Scenario) else load(scenario)
     execute = choose(RUNTIMES, runtime, "runtime")

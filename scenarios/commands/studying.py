@@ -74,11 +74,15 @@ def lines(found: Results) -> list[str]:
     from scenarios.study import drawing
     from scenarios.units import size
 
-    objective = found.study.objective
+    objective: str = found.study.objective
     table = [("setting", "method", objective, "95 %", "uplink", "gamma", "")]
     for row in found.rows:
         mean, paid = row.means[objective], row.means.get("uplink_bytes")
-        between = "" if math.isnan(mean.low) else f"{drawing.read(objective, mean.low)} to {drawing.read(objective, mean.high)}"
+        between = (
+            ""
+            if math.isnan(mean.low)
+            else f"{drawing.read(objective, mean.low)} to {drawing.read(objective, mean.high)}"
+        )
         table.append((
             row.arm.where, row.arm.name, drawing.read(objective, mean.mean), between,
             size(paid.mean if paid else None), f"{row.best.candidate.trials[0].gamma:g}", "*" if row.front else "",

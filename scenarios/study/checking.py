@@ -1,4 +1,4 @@
-"""Before the first trial: every data set is loaded once, every method is built, and what is measured is measured once."""
+"""Before the first trial: every data set is loaded, every method is built, and what is measured is measured once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from fl_ef21.data import kept
 from fl_ef21.errors import InputError
 from scenarios import chaos, timing
-from scenarios.study.plan import Arm, Plan, digest, kind, refuse
 from scenarios.setup import Setup, again, prepare
+from scenarios.study.plan import Arm, Plan, digest, kind, refuse
 
 
 def settled(plan: Plan) -> Plan:

@@ -47,10 +47,13 @@ def run(source: Source, out: Path, *, parallel: int | None = None, shown: Shown 
         return _conduct(made, out, parallel, shown)
 
 
-def resume(out: Path, *, parallel: int | None = None, force: bool = False, shown: Shown | None = None) -> results.Results:
+def resume(
+    out: Path, *, parallel: int | None = None, force: bool = False, shown: Shown | None = None
+) -> results.Results:
     """Go on with a study that was stopped or killed; it comes to the same table as if nothing had been.
 
-    force: also with other code. Raises: InputError where there is no study, or the code has changed; Stopped; RunFailed.
+    force: also with other code. Raises: InputError where there is no study, or the code has changed; Stopped;
+    RunFailed.
     """
     note = _note(out)
     source = parse(_read(out / FILE), str(out / FILE), out)
@@ -100,7 +103,7 @@ class Conduct:
         self._asked: dict[int, list[Job]] = {number: [] for number in range(len(self._lines))}  # of lines not over
         self._queue: deque[Job] = deque()
         self._running: dict[str, Job] = {}
-        self._done = set[str]()
+        self._done, self._paused = set[str](), set[str]()
 
     def work(self, parallel: int) -> None:
         """Until every line is over, or somebody interrupts. Raises: RunFailed."""
@@ -147,7 +150,9 @@ class Conduct:
         while number in self._asked:
             jobs = self._asked[number]
             missing = [job for job in jobs if not there(job, self._out / TRIALS / job.trial.id)]
-            self._done |= {job.trial.id for job in jobs if job.until is None} - {job.trial.id for job in missing}
+            there_now = [job for job in jobs if job not in missing]
+            self._done |= {job.trial.id for job in there_now if job.until is None}
+            self._paused |= {job.trial.id for job in there_now if job.until is not None}
             if missing:
                 busy = {job.trial.id for job in self._queue} | set(self._running)
                 self._queue.extend(job for job in missing if job.trial.id not in busy)
@@ -158,14 +163,15 @@ class Conduct:
                 del self._asked[number]
 
     def _tell(self) -> None:
-        pruned = {t.id for c in self._race.candidates if c.pruned is not None for t in c.trials}
-        self._shown.trials(len(self._done), len(pruned - self._done), len(self._running), self._race.expected())
+        paused = len(self._paused - self._done)
+        self._shown.trials(len(self._done), paused, len(self._running), self._race.expected())
 
 
 def _text(source: Source) -> str:
     """The study with its scenario inside, so that the folder needs no other file but data."""
-    import tomlkit
     import tomllib
+
+    import tomlkit
 
     table: dict[str, Any] = source.study.model_dump(exclude_none=True, exclude={"base", "scenario"})
     for empty in [key for key, value in table.items() if value == {}]:

@@ -19,7 +19,8 @@ _SHAPES = {
     "circle": '<circle r="5"/>', "square": '<rect x="-4.5" y="-4.5" width="9" height="9"/>',
     "diamond": '<path d="M0-6L6 0 0 6-6 0z"/>', "triangle-up": '<path d="M0-6L6 5H-6z"/>',
     "triangle-down": '<path d="M0 6L6-5H-6z"/>', "cross": '<path d="M-2-6h4v4h4v4h-4v4h-4v-4h-4v-4h4z"/>',
-    "pentagon": '<path d="M0-6L6-1.5 3.7 5H-3.7L-6-1.5z"/>', "star": '<path d="M0-7L2-2 7-2 3 1.5 4.5 6.5 0 3.5-4.5 6.5-3 1.5-7-2-2-2z"/>',
+    "pentagon": '<path d="M0-6L6-1.5 3.7 5H-3.7L-6-1.5z"/>', 
+    "star": '<path d="M0-7L2-2 7-2 3 1.5 4.5 6.5 0 3.5-4.5 6.5-3 1.5-7-2-2-2z"/>',
 }  # fmt: skip
 LOOKS = """<style>svg{--ink:#1b1f24;--soft:#5a6572;--line:#dfe3e8;--grid:#e9ecef;--panel:#fff;background:#fff}
 @media (prefers-color-scheme:dark){svg{--ink:#e8eaed;--soft:#a2acb8;--line:#333a42;--grid:#2a3037;--panel:#1a1e23;
@@ -80,14 +81,16 @@ _READ: Mapping[str, Callable[[float], str]] = {
 
 def read(figure: str, value: float) -> str:
     """A figure as people read it."""
-    return _READ.get(figure, units.short)(value)
+    return _READ[figure](value) if figure in _READ else units.short(value)
 
 
 def _known(row: Row, figure: str) -> bool:
     return figure in row.means and math.isfinite(row.means[figure].mean)
 
 
-def _scale(values: Sequence[float], start: float, end: float, log: bool) -> tuple[Callable[[float], float], list[float]]:
+def _scale(
+    values: Sequence[float], start: float, end: float, log: bool
+) -> tuple[Callable[[float], float], list[float]]:
     """From values to pixels, and where the ticks are."""
     low, high = min(values), max(values)
     log = log and low > 0
@@ -135,12 +138,12 @@ def _frame(
 def _front(rows: Sequence[Row], y: str, x: str, to_x: Callable[[float], float], to_y: Callable[[float], float]) -> str:
     on = sorted((r.means[x].mean, r.means[y].mean) for r in rows if r.front)
     path = " ".join(f"{to_x(a):.1f},{to_y(b):.1f}" for a, b in on)
-    return f'<polyline points="{path}" fill="none" stroke-width="1.5" stroke-dasharray="5 4" style="stroke:var(--soft)"/>'
+    return (
+        f'<polyline points="{path}" fill="none" stroke-width="1.5" stroke-dasharray="5 4" style="stroke:var(--soft)"/>'
+    )
 
 
-def _mark(
-    row: Row, y: str, x: str, to_x: Callable[[float], float], to_y: Callable[[float], float], look: Style
-) -> str:
+def _mark(row: Row, y: str, x: str, to_x: Callable[[float], float], to_y: Callable[[float], float], look: Style) -> str:
     mean, across = row.means[y], to_x(row.means[x].mean)
     varied = ", ".join(str(value) for value in row.arm.options.values())
     told = f"{row.arm.name}: {read(y, mean.mean)} for {read(x, row.means[x].mean)}"

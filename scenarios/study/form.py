@@ -67,7 +67,9 @@ class Prune(Section):
     """Successive halving of the candidates of a method, at equal bytes, virtual seconds or rounds."""
 
     axis: Literal["uplink_bytes", "virtual_seconds", "round"] = "uplink_bytes"
-    rungs: Annotated[list[Annotated[FiniteFloat, Field(gt=0, lt=1)]], Field(min_length=1)] = [0.25, 0.5]
+    rungs: Annotated[list[Annotated[FiniteFloat, Field(gt=0, lt=1)]], Field(min_length=1)] = Field(
+        default_factory=lambda: [0.25, 0.5]
+    )
     keep: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.5
 
     @field_validator("rungs")
@@ -99,7 +101,9 @@ class Study(Section):
     name: Text
     base: Text | None = None
     scenario: dict[str, Any] | None = None
-    seeds: Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Field(min_length=1)] = [0, 1, 2]
+    seeds: Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Field(min_length=1)] = Field(
+        default_factory=lambda: [0, 1, 2]
+    )
     objective: Literal["test_accuracy", "train_loss", "grad_norm_sq", "bytes_to_accuracy", "seconds_to_accuracy"] = (
         "test_accuracy"
     )
@@ -111,7 +115,6 @@ class Study(Section):
     prune: Prune | None = None
     budget: Budget = Budget()
     machine: Machine = Machine()
-
 
     @field_validator("seeds")
     @classmethod

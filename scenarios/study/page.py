@@ -42,7 +42,9 @@ def write(results: Results, path: Path) -> Path:
     )
     top = f'<p class="eyebrow">fl_ef21 · study</p><h1>{e(study.name)}</h1><p class="lede">{e(lede)}</p>'
     top += sections.notices(list(results.warnings))
-    body = section("heat", "Who does best where", _heat(results)) + section("fronts", "What it cost", _fronts(rows, objective))
+    body = section("heat", "Who does best where", _heat(results)) + section(
+        "fronts", "What it cost", _fronts(rows, objective)
+    )
     if study.baseline is not None:
         body += section("paired", f"Against {study.baseline}", _paired(results))
     body += section("tuning", "How each was tuned", _tuning(results))
@@ -63,8 +65,9 @@ def _document(title: str, top: str, body: str) -> str:
 <body>
 <header class="top">{top}</header>
 <main>{body}</main>
-<footer>Intervals are 95 % bootstrap percentiles of the mean over seeds; differences are paired by seed. Bytes are payloads of
-all clients together; 1 kB is 1,000 bytes. The figures lie beside this page in table.csv and results.parquet.</footer>
+<footer>Intervals are 95 % bootstrap percentiles of the mean over seeds; differences are paired by seed. Bytes are
+payloads of all clients together; 1 kB is 1,000 bytes. The figures lie beside this page in table.csv and
+results.parquet.</footer>
 </body>
 </html>
 """
@@ -79,10 +82,12 @@ def _heat(results: Results) -> str:
     head = '<th scope="col">method</th>' + "".join(f'<th scope="col">{e(where or "all")}</th>' for where in wheres)
     body = []
     for name in names:
-        cells = "".join(_cell(at.get((name, where)), [at.get((n, where)) for n in names], objective) for where in wheres)
+        cells = "".join(
+            _cell(at.get((name, where)), [at.get((n, where)) for n in names], objective) for where in wheres
+        )
         look = looks[next(row.arm.label for row in rows if row.arm.name == name)]
         body.append(f'<tr><th scope="row">{sections.swatch(look)}{e(name)}</th>{cells}</tr>')
-    told = f"Mean {_WORDS[objective]} with its interval; a column is coloured from its worst to its best, which has a star."
+    told = f"Mean {_WORDS[objective]} with its interval; a column is coloured from worst to best, which has a star."
     return f'<div class="heat">{sections.scrolling_table(told, head, body)}</div>'
 
 
@@ -99,7 +104,8 @@ def _cell(row: Row | None, column: Sequence[Row | None], objective: str) -> str:
     share = share if larger else 1 - share
     best = " class=best" if mean.mean == (high if larger else low) else ""
     colour = f"background:color-mix(in srgb, var(--h1) {round(85 * share)}%, transparent)"
-    return f'<td{best} style="{colour}">{drawing.read(objective, mean.mean)}<small>{_interval(mean, objective)}</small></td>'
+    inside = f"{drawing.read(objective, mean.mean)}<small>{_interval(mean, objective)}</small>"
+    return f'<td{best} style="{colour}">{inside}</td>'
 
 
 def _interval(mean: Mean, figure: str) -> str:
@@ -150,10 +156,13 @@ def _tuning(results: Results) -> str:
     for row in results.rows:
         pruned = sum(one.candidate.pruned is not None for one in row.tried)
         chosen = row.best.candidate.changes or {"method.gamma": row.best.candidate.trials[0].gamma}
-        said = ", ".join(f"{key.removeprefix('method.')} {units.short(v) if isinstance(v, float) else v}" for key, v in chosen.items())
+        said = ", ".join(
+            f"{key.removeprefix('method.')} {units.short(v) if isinstance(v, float) else v}"
+            for key, v in chosen.items()
+        )
         body.append(
             f'<tr><th scope="row">{e(row.arm.name)}</th><td class="text">{e(row.arm.where)}</td>'
-            f'<td class="text">{e(said)}</td><td>{len(row.tried)}</td><td>{pruned}</td><td>{units.count(row.spent)}</td>'
-            f"<td>{'yes' if row.front else ''}</td></tr>"
+            f'<td class="text">{e(said)}</td><td>{len(row.tried)}</td><td>{pruned}</td>'
+            f"<td>{units.count(row.spent)}</td><td>{'yes' if row.front else ''}</td></tr>"
         )
     return sections.scrolling_table("The candidate with the best mean over the seeds that are told", head, body)

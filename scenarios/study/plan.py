@@ -67,7 +67,9 @@ class Arm:
     @property
     def name(self) -> str:
         """Distinct within a setting."""
-        return ", ".join([self.label, *(f"{key.removeprefix('method.')} {_short(v)}" for key, v in self.options.items())])
+        return ", ".join(
+            [self.label, *(f"{key.removeprefix('method.')} {_short(v)}" for key, v in self.options.items())]
+        )
 
     @property
     def where(self) -> str:

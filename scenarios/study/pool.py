@@ -113,7 +113,7 @@ class OnRay:
                 self._start_another(actor, job, error)
                 continue
             except RayTaskError as error:
-                raise error.as_instanceof_cause() from None
+                raise error.cause from None
             self._deaths.pop(job.trial.id, None)
             self._idle.append(actor)
             found.append((job, ended))

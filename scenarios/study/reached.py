@@ -60,18 +60,18 @@ def reached(folder: Path, target: float | None) -> Reached:
     if over(folder):
         method = (json.loads((folder / "summary.json").read_text())["methods"] or [{}])[0]
     last = rows[-1] if rows else {}
-    when = [_when(rows, key, target) for key in ("uplink_bytes", "virtual_seconds")]
+    paid, waited = (_when(rows, key, target) for key in ("uplink_bytes", "virtual_seconds"))
     return Reached(
         str(method.get("status", "failed")), int(method.get("rounds") or 0),
-        {name: _number(last.get(name)) for name in FIGURES}, *when, _number(method.get("wall_seconds")),
+        {name: _number(last.get(name)) for name in FIGURES}, paid, waited, _number(method.get("wall_seconds")),
     )  # fmt: skip
 
 
 def at(folder: Path, every: int, study: Study, limit: float) -> float:
     """The objective at the last due evaluation within `limit` of the pruning axis; NaN where it came to nothing.
 
-    A function of the trial's course alone, wherever it is by now: what a paused run was evaluated out of turn counts for
-    nothing, nor does what became of it beyond `limit`.
+    A function of the trial's course alone, wherever it is by now: what a paused run was evaluated out of turn counts
+    for nothing, nor does what became of it beyond `limit`.
     """
     assert study.prune is not None
     axis = study.prune.axis

@@ -107,7 +107,12 @@ class Results:
     def summary(self) -> dict[str, Any]:
         """Fit for JSON: the table with null where a number is not finite, and the warnings."""
         plain = [{key: _plain(value) for key, value in self._row(row).items()} for row in self.rows]
-        return {"name": self.study.name, "objective": self.study.objective, "warnings": list(self.warnings), "rows": plain}
+        return {
+            "name": self.study.name,
+            "objective": self.study.objective,
+            "warnings": list(self.warnings),
+            "rows": plain,
+        }
 
     def _changed(self, arm: Arm) -> dict[str, Any]:
         told = {**arm.setting, **arm.options}
@@ -195,8 +200,10 @@ def _fronts(rows: Sequence[Row]) -> list[Row]:
 
 def points(rows: Sequence[Row]) -> list[list[float]]:
     """What the front is about: all the smaller the better; an axis that nobody has is left out."""
-    axes = (("test_accuracy", -1), ("train_loss", 1)) if not any("test_accuracy" in r.means for r in rows) else (
-        ("test_accuracy", -1),
+    axes = (
+        (("test_accuracy", -1), ("train_loss", 1))
+        if not any("test_accuracy" in r.means for r in rows)
+        else (("test_accuracy", -1),)
     )
     wanted = [*axes, ("uplink_bytes", 1), ("virtual_seconds", 1)]
     known = [(name, sign) for name, sign in wanted if any(name in row.means for row in rows)]

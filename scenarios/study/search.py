@@ -64,7 +64,9 @@ def _study(search: Search, seed: int) -> optuna.Study:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a liar for those that are still running is called experimental
         sampler: optuna.samplers.BaseSampler = (
-            optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(search.batch, search.trials // 4), constant_liar=True)
+            optuna.samplers.TPESampler(
+                seed=seed, n_startup_trials=max(search.batch, search.trials // 4), constant_liar=True
+            )
             if search.sampler == "tpe"
             else optuna.samplers.RandomSampler(seed=seed)
         )

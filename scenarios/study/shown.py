@@ -20,7 +20,7 @@ class Shown(Protocol):
 
     def start(self, name: str, expected: int) -> None: ...
 
-    def trials(self, done: int, pruned: int, running: int, expected: int) -> None: ...
+    def trials(self, done: int, paused: int, running: int, expected: int) -> None: ...
 
     def end(self) -> None: ...
 
@@ -34,7 +34,7 @@ class Silent:
     def start(self, name: str, expected: int) -> None:
         pass
 
-    def trials(self, done: int, pruned: int, running: int, expected: int) -> None:
+    def trials(self, done: int, paused: int, running: int, expected: int) -> None:
         pass
 
     def end(self) -> None:
@@ -45,10 +45,10 @@ class Pace:
     """How long the rest may take, by what was done since the start."""
 
     def __init__(self) -> None:
-        self._began, self._first = time.monotonic(), -1
+        self._began, self._first = time.monotonic(), -1.0
 
-    def left(self, done: int, expected: int) -> float | None:
-        """Seconds; None before the second trial is over."""
+    def left(self, done: float, expected: int) -> float | None:
+        """Seconds; None before another trial is over. One that is paused is taken for half."""
         if self._first < 0:
             self._first = done
         new = done - self._first
@@ -67,9 +67,9 @@ class Lines(Silent):
     def start(self, name: str, expected: int) -> None:
         self.message(f"{name}: {expected} trials")
 
-    def trials(self, done: int, pruned: int, running: int, expected: int) -> None:
-        told = describe(done, pruned, running, expected, self._pace.left(done + pruned, expected))
-        if time.monotonic() - self._last >= EVERY or done + pruned == expected:
+    def trials(self, done: int, paused: int, running: int, expected: int) -> None:
+        told = describe(done, paused, running, expected, self._pace.left(done + 0.5 * paused, expected))
+        if time.monotonic() - self._last >= EVERY or done == expected:
             self._last = time.monotonic()
             self.message(told)
 
@@ -95,10 +95,10 @@ class Bar(Silent):
         self._task = self._bar.add_task(name, total=expected, told="")
         self._bar.start()
 
-    def trials(self, done: int, pruned: int, running: int, expected: int) -> None:
+    def trials(self, done: int, paused: int, running: int, expected: int) -> None:
         if self._bar is not None:
-            told = describe(done, pruned, running, expected, self._pace.left(done + pruned, expected))
-            self._bar.update(self._task, completed=done + pruned, total=expected, told=told.partition("  ")[2])
+            told = describe(done, paused, running, expected, self._pace.left(done + 0.5 * paused, expected))
+            self._bar.update(self._task, completed=done, total=expected, told=told.partition("  ")[2])
 
     def end(self) -> None:
         if self._bar is not None:
@@ -111,10 +111,10 @@ def shown_on(stream: TextIO) -> Shown:
     return Bar(stream) if stream.isatty() else Lines(stream)
 
 
-def describe(done: int, pruned: int, running: int, expected: int, left: float | None) -> str:
-    """Such as `12/40 trials  3 pruned  2 running  4 min left`."""
-    words = [f"{done + pruned}/{expected} trials"]
-    words += [f"{pruned} pruned"] if pruned else []
+def describe(done: int, paused: int, running: int, expected: int, left: float | None) -> str:
+    """Such as `12/40 trials  3 at a rung  2 running  4 min left`."""
+    words = [f"{done}/{expected} trials"]
+    words += [f"{paused} at a rung"] if paused else []
     words += [f"{running} running"] if running else []
     words += [f"{seconds(left)} left"] if left is not None and running else []
     return "  ".join(words)

@@ -21,7 +21,9 @@ def warnings(study: Study, rows: Sequence[Row]) -> list[str]:
         found.append("There is one seed: nothing is known of how much another would change.")
     elif len(study.seeds) < FEW:
         told = f"Intervals are over {len(study.seeds)} seeds"
-        found.append(f"{told}: they reach from about the least to the largest value, and miss the mean more often than 5 %.")
+        found.append(
+            f"{told}: they reach from about the least to the largest value, and miss the mean more often than 5 %."
+        )
     return found
 
 
@@ -43,7 +45,9 @@ def _edges(study: Study, rows: Sequence[Row]) -> list[str]:
     for edge, word in ((gammas[0], "smallest"), (gammas[-1], "largest")):
         at = [row for row in rows if row.best.candidate.changes.get("method.gamma") == edge]
         if at:
-            found.append(f"The best step size is the {word} of the grid, {edge:g}, for {_names(at)}: a wider one may do better.")
+            found.append(
+                f"The best step size is the {word} of the grid, {edge:g}, for {_names(at)}: a wider one may do better."
+            )
     return found
 
 
@@ -73,7 +77,10 @@ def _length(study: Study, rows: Sequence[Row]) -> list[str]:
             short.append(row)
     if not short or len(short) == len(rows):
         return []
-    return [f"A stop rule ended runs of {_names(short)} before their last round, others went on: figures at the end differ in length."]
+    return [
+        f"A stop rule ended runs of {_names(short)} before their last round and not those of others: "
+        "they are compared after different numbers of rounds."
+    ]
 
 
 def _names(rows: Iterable[Row]) -> str:

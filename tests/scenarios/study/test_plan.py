@@ -67,7 +67,7 @@ def test_powers_of_two_are_powers_of_two() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('[grid]\n"partition.alhpa" = [1.0]', r'line 3: "partition.alhpa" = 1.0: there is no such key; did you mean \'alpha\''),
+        ('[grid]\n"partition.alhpa" = [1.0]', "line 3: .*there is no such key; did you mean 'alpha'"),
         ('[grid]\n"partition.alpha" = [1.0, -1.0]', r'line 3: "partition.alpha" = -1.0: must be greater than 0'),
         ("sedes = [1]", "sedes: there is no such key or section; did you mean 'seeds'"),
         ("[serach]", "serach: there is no such key or section; did you mean 'search'"),

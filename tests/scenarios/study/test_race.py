@@ -55,9 +55,14 @@ def gamma_is_loss(trial: Trial, round: int) -> float:
 def test_halving_leaves_the_better_half_at_every_rung(tmp_path: Path) -> None:
     race = Race(plan(study(HALVING)), tmp_path)
     asked = finish(race, tmp_path, gamma_is_loss)
-    assert [[job.until for job in jobs][0] for jobs in asked] == [2.0, 4.0, None]
+    assert [jobs[0].until for jobs in asked] == [2.0, 4.0, None]
     assert [sorted({job.trial.gamma for job in jobs}) for jobs in asked] == [[0.1, 0.2, 0.4, 0.8], [0.1, 0.2], [0.1]]
-    assert [(c.changes["method.gamma"], c.pruned) for c in race.candidates] == [(0.1, None), (0.2, 1), (0.4, 0), (0.8, 0)]
+    assert [(c.changes["method.gamma"], c.pruned) for c in race.candidates] == [
+        (0.1, None),
+        (0.2, 1),
+        (0.4, 0),
+        (0.8, 0),
+    ]
 
 
 def test_whoever_goes_on_with_a_study_prunes_alike(tmp_path: Path) -> None:
@@ -88,7 +93,12 @@ def test_what_diverged_before_a_rung_comes_last_and_later_is_not_known_yet(tmp_p
     race = Race(plan(study(HALVING + "rungs = [0.5]")), tmp_path)
     (line,) = race.lines()
     for job in next(line):
-        play(tmp_path, job, gamma_is_loss, diverges=3 if job.trial.gamma == 0.1 else 6 if job.trial.gamma == 0.2 else None)
+        play(
+            tmp_path,
+            job,
+            gamma_is_loss,
+            diverges=3 if job.trial.gamma == 0.1 else 6 if job.trial.gamma == 0.2 else None,
+        )
     next(line)
     assert [c.pruned for c in race.candidates] == [0, None, None, 0]
 
