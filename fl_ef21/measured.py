@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor
@@ -29,11 +29,14 @@ class Measured:
       loss: over the samples of those who answered; None where nobody did, NaN where nobody's is a finite number.
       accuracy: share of test samples in [0, 1], None where there are none.
       clients: whose samples these are, how many.
+      ids, sums: (m,) and FIGURES (m, 4) of who told what can be.
     """
 
     loss: float | None
     accuracy: float | None
     clients: int
+    ids: Array = field(default_factory=lambda: np.empty(0, np.int64), repr=False, compare=False)
+    sums: Array = field(default_factory=lambda: np.empty((0, len(FIGURES))), repr=False, compare=False)
 
 
 def pack(sums: Tensor) -> list[bytes]:
@@ -55,4 +58,6 @@ def weigh(clients: Array, payloads: Sequence[bytes], weights: Tensor) -> Measure
     if not good.any():
         return Measured(math.nan if counted.any() else None, None, 0)
     loss = float((w[good] * (told["loss"][good] / told["samples"][good])).sum() / w[good].sum())
-    return Measured(loss, accuracy, int(good.sum()))
+    sums = np.stack([told[name][good] for name in FIGURES], axis=1)
+    sums[~fits, 2:] = 0.0
+    return Measured(loss, accuracy, int(good.sum()), clients[whole][good], sums)

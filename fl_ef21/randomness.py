@@ -69,6 +69,11 @@ def uniform(key: Tensor, count: int) -> Tensor:
     return _shift(words(key, count), 11).to(torch.float64) * 2.0**-53
 
 
+def uniform_at(key: Tensor, places: Tensor) -> Tensor:
+    """(n, m) float64 in [0, 1): of each key's stream those at (n, m) int64 places; 0 is the first of `uniform`."""
+    return _shift(_mix(key[:, None] + (places + 1) * _GAMMA), 11).to(torch.float64) * 2.0**-53
+
+
 def normal(key: Tensor, count: int) -> Tensor:
     """(n, count) float64, independent standard normals (Box-Muller)."""
     half = (count + 1) // 2

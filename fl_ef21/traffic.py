@@ -48,11 +48,13 @@ class Traffic:
       clients: (m,) int64, increasing or not, each once.
       answered: (m,) bool, whose payload came. A reply that was lost has been asked for and costs nothing up but
         the requests that fetched the instruction.
+      asked: (m,) bool, who was asked in this round; the others' replies answer an earlier one.
     """
 
     round: int
     clients: Array
     answered: Array
+    asked: Array
     uplink: Layers
     downlink: Layers
 
@@ -64,7 +66,8 @@ class Traffic:
     def pack(self) -> str:
         """As a text that JSON can keep; `unpack` gives it back."""
         layers = [getattr(of, layer) for of in (self.uplink, self.downlink) for layer in LAYERS]
-        table = np.stack([np.full_like(self.clients, self.round), self.clients, self.answered, *layers])
+        came = self.answered + 2 * self.asked
+        table = np.stack([np.full_like(self.clients, self.round), self.clients, came, *layers])
         return b85encode(zlib.compress(table.astype("<i8").tobytes())).decode()
 
     @classmethod
@@ -72,13 +75,14 @@ class Traffic:
         rows = 3 + 2 * len(LAYERS)
         table = np.frombuffer(zlib.decompress(b85decode(text)), "<i8").reshape(rows, -1).astype(np.int64)
         up, down = Layers(*table[3 : 3 + len(LAYERS)]), Layers(*table[3 + len(LAYERS) :])
-        return cls(int(table[0, 0]), table[1], table[2].astype(bool), up, down)
+        return cls(int(table[0, 0]), table[1], table[2] % 2 == 1, table[2] >= 2, up, down)
 
     def columns(self) -> dict[str, Array]:
         """A table with a row for each client."""
         found: dict[str, Array] = {
             "round": np.full(len(self.clients), self.round, np.int32),
             "client": self.clients.astype(np.int32),
+            "asked": self.asked,
             "answered": self.answered,
         }
         for direction in ("uplink", "downlink"):
@@ -104,19 +108,34 @@ class Down:
     wire: Cost
 
 
-def tally(
-    number: int, down: Down, clients: Array, payloads: Array, bits: Array, bound_bytes: Array,
-    failed: Mapping[int, int] | None = None, signed: bool = False,
-) -> Traffic:  # fmt: skip
-    """A round's traffic from what was sent down and, for each of the `clients` (h,) that answered, its reply.
+@dataclass(frozen=True)
+class Came:
+    """Replies that came, all (h,): of whom, bytes of payloads, bits as papers count them, and bytes at the least."""
 
-    `failed`: the length of the reason of each client that answered with an error; signed: whether replies are.
+    clients: Array
+    payloads: Array
+    bits: Array
+    bound_bytes: Array
+
+
+NOTHING = Came(*(np.zeros(0, np.int64) for _ in range(4)))
+
+
+def tally(
+    number: int, down: Down, came: Came, failed: Mapping[int, int] | None = None, late: Came = NOTHING,
+    signed: bool = False,
+) -> Traffic:  # fmt: skip
+    """A round's traffic from what was sent down and what came of it.
+
+    `failed`: the length of the reason of each client that answered with an error; `late`: replies to earlier rounds, of
+    clients that were not asked in this one; signed: whether replies are.
     """
-    group, m = str(number), len(down.clients)
-    asked, answer = down.wire, flower_traffic.replies(payloads, group, signed)
+    group, m, h = str(number), len(down.clients), len(late.clients)
     order = np.argsort(down.clients)
-    at = order[np.searchsorted(down.clients, clients, sorter=order)]
-    up, back = np.array(asked.up, np.int64), np.array(asked.down, np.int64)
+    at = np.append(order[np.searchsorted(down.clients, came.clients, sorter=order)], m + np.arange(h))
+    all_ = {name: np.append(getattr(came, name), getattr(late, name)) for name in ("payloads", "bits", "bound_bytes")}
+    answer = flower_traffic.replies(all_["payloads"], group, signed)
+    up, back = (np.append(np.array(way, np.int64), np.zeros(h, np.int64)) for way in (down.wire.up, down.wire.down))
     up[at] += answer.up
     back[at] += answer.down
     for client, length in (failed or {}).items():
@@ -124,13 +143,13 @@ def tally(
         cost = flower_traffic.failure(length, group)
         up[where] += cost.up
         back[where] += cost.down
-    answered = np.zeros(m, bool)
+    answered, asked = np.zeros(m + h, bool), np.arange(m + h) < m
     answered[at] = True
-    spread = [_spread(m, at, column) for column in (bits, payloads, bound_bytes)]
+    spread = [_spread(m + h, at, all_[name]) for name in ("bits", "payloads", "bound_bytes")]
     uplink = Layers(spread[0], spread[1], up, spread[2])
-    sent = np.asarray(down.payload_bytes, np.int64)
-    downlink = Layers(_whole(down.bits), sent, back, _whole(down.bound_bytes))
-    return Traffic(number, down.clients, answered, uplink, downlink)
+    told = [np.append(column, np.zeros(h)) for column in (down.bits, down.payload_bytes, down.bound_bytes)]
+    downlink = Layers(_whole(told[0]), _whole(told[1]), back, _whole(told[2]))
+    return Traffic(number, np.append(down.clients, late.clients), answered, asked, uplink, downlink)
 
 
 def _spread(m: int, at: Array, column: Array) -> Array:
@@ -154,4 +173,3 @@ class PerClient:
         for name, column in done.columns().items():
             if name in self.columns:
                 self.columns[name][done.clients] += column
-        self.columns["asked"][done.clients] += 1

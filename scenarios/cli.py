@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from scenarios import cli_deploy, cli_devices, cli_study
+from scenarios import cli_deploy, cli_devices, cli_pictures, cli_study
+from scenarios.cli_options import Trackers
 
 # arguments are explained in docstrings: click 8.5 drops the help of Typer's arguments
 app = typer.Typer(
@@ -44,6 +45,7 @@ class Kind(StrEnum):
     data = "data"
     scenarios = "scenarios"
     studies = "studies"
+    profiles = "profiles"
 
 
 AsFormat = Annotated[Format, typer.Option("--format", help="What is printed on stdout.")]
@@ -91,6 +93,7 @@ def run(
             help="Disturb the run on purpose: kill=2%,late=5%,duplicate=5%,wipe=1%; the scenario's key `chaos`.",
         ),
     ] = None,
+    trackers: Trackers = None,
     format: AsFormat = Format.text,
     debug: Debug = False,
 ) -> None:  # fmt: skip
@@ -101,7 +104,7 @@ def run(
     from scenarios.commands import running
 
     sets = [*(sets or []), *([] if chaos is None else [f"chaos={chaos}"])]
-    running.run(scenario, out, sets, runtime.value, format.value, debug)
+    running.run(scenario, out, sets, runtime.value, format.value, debug, trackers or [])
 
 
 @app.command("run-app")
@@ -140,6 +143,7 @@ def resume(
         typer.Option("--set", metavar="KEY=VALUE", show_default=False, help="Change a key of [engine] or [cuts]."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Go on although the code has changed.")] = False,
+    trackers: Trackers = None,
     format: AsFormat = Format.text,
     debug: Debug = False,
 ) -> None:
@@ -149,7 +153,7 @@ def resume(
     """
     from scenarios.commands import lasting
 
-    lasting.resume(folder, sets or [], force, format.value, debug)
+    lasting.resume(folder, sets or [], force, format.value, debug, trackers or [])
 
 
 @app.command()
@@ -235,6 +239,10 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR")], debug: Debug 
     from scenarios.commands import reading
 
     reading.report(folder, debug)
+
+
+app.command()(cli_pictures.trace)
+app.command()(cli_pictures.figures)
 
 
 @app.command()

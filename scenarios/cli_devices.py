@@ -1,16 +1,45 @@
-"""`fl-ef21 devices`: profiles of devices, from measurements. Signatures only."""
+"""`fl-ef21 devices`: profiles of devices, those that come with us and from measurements. Signatures only."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Measure devices for [devices] of a scenario.")
+app = typer.Typer(no_args_is_help=True, help="Profiles of devices for [devices] of a scenario.")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Out = Annotated[Path, typer.Option(help="The profile to write, TOML.")]
+
+
+class Format(StrEnum):
+    text = "text"
+    json = "json"
+
+
+AsFormat = Annotated[Format, typer.Option("--format", help="What is printed on stdout.")]
+
+
+@app.command("list")
+def list_(format: AsFormat = Format.text) -> None:
+    """The profiles that come with fl-ef21, as `fl-ef21 list profiles`."""
+    from scenarios.commands import catalogue
+
+    catalogue.show("profiles", format.value)
+
+
+@app.command()
+def show(
+    profile: Annotated[str, typer.Argument(metavar="NAME", help="A name that `list` shows, or a TOML file.")],
+    format: AsFormat = Format.text,
+    debug: Debug = False,
+) -> None:
+    """What a profile deals to clients: classes, quantiles, power, and what its numbers rest on."""
+    from scenarios.commands import profiles
+
+    profiles.show(profile, format.value, debug)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fl_ef21.errors import InputError
-from scenarios import goals, report, sections, units
+from scenarios import devices_section, fairness_figures, goals, pareto, report, sections, units
 from scenarios.figures import Labels, style
 from scenarios.page import document, save
 from scenarios.results import Result
@@ -33,8 +33,13 @@ def compare(folders: list[Path], out: Path) -> Path:
     """
     results = _load(folders)
     names = run_names(results)
-    entries = _entries(results, names)
+    entries = entries_of(results, names)
     spreads, shared = _distributions(results, names)
+    served = [
+        one
+        for r, name in zip(results, names, strict=True)
+        for one in fairness_figures.points(r, [entry for entry in entries if entry.run == name], len(entries))
+    ]
     title = " · ".join(names) if len(names) < 4 else f"{len(names)} runs"
     lede = f"{len(entries)} methods of {len(results)} run{'s' * (len(results) > 1)}, side by side."
     top = f'<p class="eyebrow">fl_ef21 · comparison</p><h1>{e(title)}</h1><p class="lede">{e(lede)}</p>'
@@ -42,8 +47,11 @@ def compare(folders: list[Path], out: Path) -> Path:
     parts = [
         report.curve_section(entries),
         report.section("final", "Final figures", sections.final_table(entries)),
-        report.section("goals", "Bytes to target", goals.section_body(entries)),
+        report.section("goals", "What a target cost", goals.section_body(entries)),
         report.section("targets", "What the same result cost", _target_table(entries)),
+        report.optional("front", "Trade-offs", pareto.section_body(entries)),
+        report.optional("devices", "Devices", devices_section.section_body(entries, ())),
+        report.optional("fairness", "Fairness", fairness_figures.section_body(served)),
     ]
     if spreads:
         drawn = "".join(
@@ -56,22 +64,25 @@ def compare(folders: list[Path], out: Path) -> Path:
         for name, r in zip(names, results, strict=True)
     )
     parts.append(report.section("origin", "Where it comes from", origins))
-    data = report.page_data(results, entries, spreads)
+    data = report.page_data(results, entries, spreads, served)
     return save(document(f"{title} · comparison", top, "".join(parts), data), Path(out))
 
 
 def table(folders: list[Path]) -> DataFrame:
     """Final figures of all methods, one row each, and bytes_to_grad_norm_sq and bytes_to_train_loss: the
     uplink at which each first was as low as the weakest ever was (NaN where it never was); and
-    bytes_to_uncompressed: to within 5 % of the final gradient norm of the uncompressed method.
+    bytes_to_uncompressed: to within 5 % of the final gradient norm of the uncompressed method; bytes_to_accuracy and
+    seconds_to_accuracy (virtual): to the whole per cents of test accuracy that every method reached.
 
-    `attrs["targets"]` holds those two values. Raises: InputError where a folder is no run folder.
+    `attrs["targets"]` holds the first two values, `attrs["accuracy"]` the last.
+
+    Raises: InputError where a folder is no run folder.
     """
     from pandas import concat
 
     results = _load(folders)
     names = run_names(results)
-    entries = _entries(results, names)
+    entries = entries_of(results, names)
     frames = [r.table() for r in results]
     for name, frame in zip(names, frames, strict=True):
         frame.insert(0, "run", name)
@@ -80,9 +91,11 @@ def table(folders: list[Path]) -> DataFrame:
     for key, target in targets.items():
         paid = [bytes_to(entry.rounds, key, target) for entry in entries]
         whole[f"bytes_to_{key}"] = [float("nan") if v is None else float(v) for v in paid]
-    whole["bytes_to_uncompressed"] = goals.to_table(entries)
+    for name, column in goals.to_table(entries).items():
+        whole[name] = column
     whole = whole.infer_objects()
     whole.attrs["targets"] = targets
+    whole.attrs["accuracy"] = next(iter(goals.accuracies(entries)), None)
     return whole
 
 
@@ -131,7 +144,8 @@ def _load(folders: Sequence[Path]) -> list[Result]:
     return [Result.load(folder) for folder in folders]
 
 
-def _entries(results: Sequence[Result], names: Sequence[str]) -> list[Entry]:
+def entries_of(results: Sequence[Result], names: Sequence[str]) -> list[Entry]:
+    """Every method of every run, with labels that are distinct: the run's name goes before what two runs share."""
     pairs = [(r, name, m) for r, name in zip(results, names, strict=True) for m in r.summary["methods"]]
     again = Counter(m["label"] for _, _, m in pairs)
     return [

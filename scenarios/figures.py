@@ -27,8 +27,8 @@ X = {
     "round": "rounds",
     "uplink_bytes": "uplink bytes",
     "uplink_wire_bytes": "uplink on the wire",
-    "wall_seconds": "wall time",
     "virtual_seconds": "virtual time",
+    "wall_seconds": "wall time",
 }
 Y = {
     "train_loss": "training loss",

@@ -56,6 +56,9 @@ def cards(entries: Sequence[Entry]) -> str:
     if units.finite(m.get("test_accuracy")) is not None:
         beside = f"; {plain.label}: {units.percent(plain.method.get('test_accuracy'))}" if plain else ""
         shown.append(card(units.percent(m["test_accuracy"]), "test accuracy", best.label + beside))
+    if units.finite(m.get("virtual_seconds")) is not None:
+        beside = f"; {plain.label}: {units.seconds(plain.method.get('virtual_seconds'))}" if plain else ""
+        shown.append(card(units.seconds(m["virtual_seconds"]), "on the devices", best.label + beside))
     if m.get("clients_per_second"):
         spent = f"{best.label}: {units.count(m.get('rounds'))} rounds in {units.seconds(m.get('wall_seconds'))}"
         shown.append(card(units.count(m["clients_per_second"]), "clients per second", spent))

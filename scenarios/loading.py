@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fl_ef21.devices.words import shipped
 from fl_ef21.errors import nearest
 from scenarios import mistakes
 from scenarios.mistakes import Place
@@ -126,9 +127,19 @@ def _with_paths(scenario: Scenario, folder: Path) -> Scenario:
     for section, keys in (("data", ("path", "test_path")), ("devices", ("profile",))):
         table = getattr(scenario, section)
         found = {key: path for key in keys if table and (path := _whole(getattr(table, key), folder))}
+        if section == "devices" and table:
+            found |= _traced(table.availability, folder)
+            if table.profile in shipped():
+                found.pop("profile", None)  # a name, whatever lies here
         if found:
             changed[section] = table.model_copy(update=found)
     return scenario.model_copy(update=changed) if changed else scenario
+
+
+def _traced(availability: str | None, folder: Path) -> dict[str, str]:
+    word, _, file = (availability or "").partition(":")
+    path = _whole(file, folder) if word == "trace" else None
+    return {} if path is None else {"availability": f"trace:{path}"}
 
 
 def _whole(given: str | None, folder: Path) -> str | None:

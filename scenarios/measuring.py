@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from flwr.serverapp import Grid
 
+from fl_ef21.each import Each
 from scenarios.setup import Setup
 from strategies.flower import CompressedStrategy
 from strategies.flower_evaluation import evaluate
@@ -21,12 +22,14 @@ class Figures:
       grad_norm_sq: |grad f(x)|^2, None where clients were asked, who do not send it.
       test_accuracy: None where there are no test samples.
       evaluated: clients whose samples were measured, None where the server did it, over everybody's.
+      each: what clients told of themselves, None where the server measured.
     """
 
     train_loss: float | None
     grad_norm_sq: float | None
     test_accuracy: float | None
     evaluated: int | None
+    each: Each | None = None
 
     @property
     def finite(self) -> bool:
@@ -42,4 +45,7 @@ def measure(setup: Setup, strategy: CompressedStrategy, grid: Grid) -> Figures:
         return Figures(loss, float(gradient.square().sum()), problem.accuracy(x), None)
     told = evaluate(strategy, grid, setup.scenario.train.timeout)
     accuracy = problem.accuracy(x) if setup.tests_here else told.accuracy
-    return Figures(told.loss, None, accuracy, told.clients)
+    each = Each.of_sums(problem.clients, told.ids, told.sums)
+    if setup.tests_here:  # the server knows nobody's classes, so nobody has a test accuracy of its own
+        each.test_accuracy[:] = math.nan
+    return Figures(told.loss, None, accuracy, told.clients, each)

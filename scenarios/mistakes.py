@@ -23,7 +23,7 @@ BOUNDS = {
 NEEDED = {
     "name": "give it a text", "rounds": "how many rounds to train, such as rounds = 300",
     "method": "add at least one [[method]] table", "gamma": "the step size, such as gamma = 0.05",
-    "value": "the number in round 1", "profile": "a TOML file of devices",
+    "value": "the number in round 1", "profile": "a name that `fl-ef21 list profiles` shows, or a TOML file of devices",
 }  # fmt: skip
 
 

@@ -39,7 +39,8 @@ def document(title: str, top: str, body: str, data: dict[str, Any]) -> str:
 <style>{STYLE}</style>
 </head>
 <body>
-<header class="top">{top}</header>
+<header class="top">{top}
+<noscript><p class="hint">The figures need JavaScript; the text and the tables do not.</p></noscript></header>
 <main>{body}</main>
 <footer>Bytes are payloads of all clients together, counted as sent; 1 kB is 1,000 bytes. “Saved” compares the
 uplink with what the same messages would have taken uncompressed. All figures of this page lie in it as JSON,

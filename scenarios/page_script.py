@@ -1,7 +1,10 @@
 """The page's script: draws every figure anew from what is chosen. Kept in Python because a Flower bundle
 carries no .js file."""
 
+from scenarios.page_fairness import FAIRNESS
+from scenarios.page_pareto import PARETO
 from scenarios.page_plots import PLOTS
+from scenarios.page_time import TIME
 
 _SCRIPT = r"""
 (() => {
@@ -14,12 +17,21 @@ const axes = {
   round: {title: "rounds", format: "", log: false},
   uplink_bytes: {title: "uplink bytes, all clients", format: "~s", suffix: "B", log: true},
   uplink_wire_bytes: {title: "uplink bytes on the wire, all clients", format: "~s", suffix: "B", log: true},
-  wall_seconds: {title: "wall time", format: "", suffix: " s", log: false},
-  virtual_seconds: {title: "virtual time", format: "", suffix: " s", log: false},
+  virtual_seconds: {title: "virtual time", format: "", log: false},
+  wall_seconds: {title: "wall time", format: "", log: false},
 };
+for (const key of Object.keys(axes)) axes[key].key = key;
 let x = "round";
 let logX = false;
 
+// Which radio button of a group is pressed.
+const picked = (name, otherwise) => {
+  const input = document.querySelector(`input[name="${name}"]:checked`);
+  return input && input.value ? input.value : otherwise;
+};
+// Seconds of the unit in which a span of time reads best, and its sign.
+const span = (most) => most > 3 * 86400 ? [86400, " d"] : most > 3 * 3600 ? [3600, " h"] : most > 600 ? [60, " min"]
+  : [1, " s"];
 const chosen = () => data.methods.filter((m, i) => !hidden.has(i));
 const colour = (m) => (m.style.colour === "ink" ? css("--ink") : m.style.colour);
 const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
@@ -50,14 +62,22 @@ function isLog(box) {
   return low > 0 && values.reduce((a, b) => Math.max(a, b), low) > 50 * low;
 }
 
+// How the common axis is divided: seconds in the unit that reads best, over all methods.
+function unit() {
+  if (!x.endsWith("seconds")) return [1, axes[x].suffix || ""];
+  return span(data.methods.flatMap((m) => m.curves[x]).reduce((a, b) => Math.max(a, b), 0));
+}
+
 function trace(m, key, format, logY) {
-  const axis = axes[x], usable = (v, log) => (log && v <= 0 ? null : v);  // else plotly joins it to the edge
-  return {type: "scatter", mode: "lines+markers", name: escaped(m.label), 
-    x: m.curves[x].map((v) => usable(v, logX)), y: m.curves[key].map((v) => usable(v, logY)),
+  const axis = axes[x], [scale, suffix] = unit();
+  const usable = (v, log) => (log && v <= 0 ? null : v);  // else plotly joins it to the edge
+  return {type: "scatter", mode: "lines+markers", name: escaped(m.label),
+    x: m.curves[x].map((v) => (v === null ? v : usable(v, logX) && v / scale)),
+    y: m.curves[key].map((v) => usable(v, logY)),
     line: {color: colour(m), dash: m.style.dash, width: 2.2},
     marker: {symbol: m.style.symbol, size: 7.5, maxdisplayed: 9},
     hovertemplate: `<b>${escaped(m.label)}</b><br>%{y:${format}} at %{x:${axis.format || ",.4~g"}}` +
-      `${axis.suffix || ""}<extra></extra>`};
+      `${suffix}<extra></extra>`};
 }
 
 // A sign where a diverging method was last seen inside the figure.
@@ -66,7 +86,7 @@ function fall(m, key, bounds, log) {
   let at = -1;
   m.curves[key].forEach((v, i) => { if (inside(v) && !(logX && m.curves[x][i] <= 0)) at = i; });
   return at < 0 ? [] : [{type: "scatter", mode: "markers+text", hoverinfo: "skip", cliponaxis: false,
-    x: [m.curves[x][at]], y: [m.curves[key][at]], text: ["diverged"], textposition: "middle right",
+    x: [m.curves[x][at] / unit()[0]], y: [m.curves[key][at]], text: ["diverged"], textposition: "middle right",
     marker: {symbol: "x-thin", size: 11, line: {width: 3, color: colour(m)}},
     textfont: {color: css("--ink"), size: 12}}];
 }
@@ -85,7 +105,7 @@ function curves(box) {
   if (bounds) for (const m of chosen()) if (m.diverged) traces.push(...fall(m, key, bounds, log));
   Plotly.react(box, traces, {...common(), margin: {l: 62, r: 18, t: 26, b: 46}, hovermode: "closest",
     xaxis: {...line, type: logX ? "log" : "linear", title: {text: axis.title, standoff: 8},
-      tickformat: axis.format || (logX ? "" : ",~g"), ticksuffix: axis.suffix || "", showline: true,
+      tickformat: axis.format || (logX ? "" : ",~g"), ticksuffix: unit()[1], showline: true,
       minor: {ticks: logX ? "outside" : "", ticklen: 3}, rangemode: logX ? "normal" : "tozero",
       ...(logX ? {dtick: 1} : {nticks: 8})},
     yaxis: {...line, type: log ? "log" : "linear", tickformat: box.dataset.tick, exponentformat: "power",
@@ -107,7 +127,7 @@ function partition(box) {
       "%{customdata:.0%}<extra></extra>"}],
   {...common(), margin: {l: 62, r: 10, t: 30, b: 46},
     xaxis: {title: {text: p.grouped ? "groups of clients with a like mix" : "client", standoff: 8},
-      showgrid: false, zeroline: false, nticks: 12},
+      showgrid: false, zeroline: false, tick0: 0, dtick: Math.ceil(p.columns.length / 12)},
     yaxis: {type: "category", autorange: "reversed", showgrid: false, automargin: true,
       title: {text: "class", standoff: 8}}},
   config("partition"));
@@ -115,11 +135,22 @@ function partition(box) {
 
 /* PLOTS */
 
-function draw() {
+// Figures that show methods, and those that do not.
+const ofMethods = () => {
   all("[data-y]").forEach(curves);
-  all("[data-partition]").forEach(partition);
   all("[data-goal]").forEach(goals);
+  all("[data-pareto]").forEach(pareto);
   all("[data-shadows]").forEach(shadows);
+  all("[data-energy]").forEach(energy);
+  all("[data-staleness]").forEach(staleness);
+  all("[data-quantiles]").forEach(quantiles);
+  all("[data-served]").forEach(served);
+};
+function draw() {
+  ofMethods();
+  all("[data-partition]").forEach(partition);
+  all("[data-map]").forEach(participation);
+  all("[data-gantt]").forEach(gantt);
 }
 
 function legend(button, i) {
@@ -127,14 +158,14 @@ function legend(button, i) {
     .forEach((b, j) => b.setAttribute("aria-pressed", String(!hidden.has(j))));
   button.addEventListener("click", () => {
     if (!hidden.delete(i)) hidden.add(i);
-    show(); draw();
+    show(); ofMethods();
   });
   button.addEventListener("dblclick", () => {  // its two clicks have undone one another
     const others = data.methods.map((_, j) => j).filter((j) => j !== i);
     const alone = !hidden.has(i) && others.every((j) => hidden.has(j));
     hidden.clear();
     if (!alone) others.forEach((j) => hidden.add(j));
-    show(); draw();
+    show(); ofMethods();
   });
 }
 
@@ -154,9 +185,15 @@ all("input[name=x]").forEach((input) => {
   if (input.value === fixed) input.checked = true;
   const pick = () => { x = input.value; logX = logBox.checked = axes[x].log; };
   if (input.checked) pick();
-  input.addEventListener("change", () => { pick(); draw(); });
+  input.addEventListener("change", () => { pick(); all("[data-y]").forEach(curves); });
 });
-if (logBox) logBox.addEventListener("change", () => { logX = logBox.checked; draw(); });
+if (logBox) logBox.addEventListener("change", () => { logX = logBox.checked; all("[data-y]").forEach(curves); });
+for (const name of ["goal-cost", "pareto-x", "pareto-y", "fairness"])
+  all(`input[name=${name}]`).forEach((input) => input.addEventListener("change", () => {
+    if (name === "fairness") { all("[data-quantiles]").forEach(quantiles); all("[data-served]").forEach(served); }
+    else if (name === "goal-cost") all("[data-goal]").forEach(goals);
+    else all("[data-pareto]").forEach(pareto);
+  }));
 all(".legend button").forEach(legend);
 all(".copy").forEach((button) => {
   button.hidden = false;
@@ -167,4 +204,4 @@ draw();
 })();
 """
 
-SCRIPT = _SCRIPT.replace("/* PLOTS */", PLOTS)
+SCRIPT = _SCRIPT.replace("/* PLOTS */", PLOTS + PARETO + TIME + FAIRNESS)

@@ -6,10 +6,10 @@ STYLE = """
   --good: #00694d;
   --h0: #ffffff; --h1: #9ccdf0; --h2: #0072b2; --h3: #05283f; --shadow: 0 1px 2px rgb(20 30 40 / .06); }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --soft: #a2acb8; --line: #333a42;
-  --grid: #2a3037; --page: #121518; --panel: #1a1e23; --accent: #6cbcf0; --warn: #ffb27a; --warn-bg: #2c2119; 
+  --grid: #2a3037; --page: #121518; --panel: #1a1e23; --accent: #6cbcf0; --warn: #ffb27a; --warn-bg: #2c2119;
   --good: #4fd1a5; --h0: #1a1e23; --h1: #0b4a72; --h2: #56b4e9; --h3: #f3faff; --shadow: none; } }
 * { box-sizing: border-box; }
-html { -webkit-text-size-adjust: 100%; }
+html { -webkit-text-size-adjust: 100%; scroll-padding-top: 10rem; } /* not under .controls */
 body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, -apple-system,
   "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; font-variant-numeric: tabular-nums; }
 main, header.top, footer { max-width: 76rem; margin: 0 auto; padding: 0 1.5rem; }
@@ -41,8 +41,21 @@ section > p, .hint { max-width: 46rem; margin: 0 0 1rem; color: var(--soft); fon
 .notices ul { margin: 0; padding-left: 1.2rem; overflow-wrap: anywhere; }
 .controls { position: sticky; top: 0; z-index: 5; display: flex; flex-wrap: wrap; gap: .5rem 1.4rem;
   align-items: center; padding: .6rem .9rem; margin-bottom: 1rem; font-size: .9rem; }
-.controls fieldset { display: flex; align-items: center; gap: 0; margin: 0; padding: 0; border: 0; }
+.controls fieldset { display: flex; flex-wrap: wrap; align-items: center; gap: 0; margin: 0; padding: 0; border: 0; }
 .controls legend { float: left; padding: 0 .6rem 0 0; color: var(--soft); }
+.choices { display: flex; flex-wrap: wrap; gap: .5rem 1.4rem; align-items: center; margin: 0 0 1rem; }
+.choice { display: flex; flex-wrap: wrap; align-items: center; gap: 0; margin: 0 0 1rem; padding: 0; border: 0;
+  font-size: .9rem; } .choices .choice { margin: 0; }
+.choice legend { float: left; padding: 0 .6rem 0 0; color: var(--soft); } label.choice { gap: .6rem; }
+select, .range input, .range button { padding: .2rem .5rem; border: 1px solid var(--line); border-radius: 7px;
+  background: var(--panel); color: inherit; font: inherit; } .range input { width: 6.5em; }
+.range { display: flex; flex-wrap: wrap; gap: .4rem .8rem; align-items: center; margin: .5rem 0 0; font-size: .9rem; }
+.range button { cursor: pointer; } .range button:hover { border-color: var(--accent); } .range .hint { margin: 0; }
+.key { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: .4rem 0 0; padding: 0; list-style: none;
+  color: var(--soft); font-size: .85rem; }
+.key[hidden] { display: none; }
+.cell { display: inline-block; width: 1.15em; height: 1.15em; margin-right: .4em; border-radius: 3px; color: #fff;
+  line-height: 1.15em; text-align: center; vertical-align: -.2em; overflow: hidden; }
 .segment { position: relative; }
 .segment input { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0;
   cursor: pointer; }
@@ -61,12 +74,13 @@ section > p, .hint { max-width: 46rem; margin: 0 0 1rem; color: var(--soft); fon
 .legend small { color: var(--warn); }
 :focus-visible, .segment input:focus-visible + span { outline: 3px solid var(--accent); outline-offset: 2px; }
 .swatch { flex: none; vertical-align: -2px; color: var(--ink); }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1rem;
+  margin-bottom: 1rem; }
 figure { margin: 0 0 1rem; padding: .9rem .6rem .3rem; min-width: 0; }
 .figures figure { margin: 0; }
 figcaption { padding: 0 .6rem; } figcaption h3 { margin: 0; }
 figcaption p { margin: 0; color: var(--soft); font-size: .85rem; }
-.plot { height: 21rem; }
+.plot { height: 21rem; } .plot.tall { height: 34rem; }
 .scroll { overflow-x: auto; margin-bottom: 1rem; background:
   linear-gradient(to left, var(--panel) 40%, transparent) right / 3rem 100% no-repeat local,
   linear-gradient(to left, var(--line), transparent) right / 1.2rem 100% no-repeat scroll, var(--panel); }
@@ -92,6 +106,6 @@ details { margin: .8rem 0; } summary { cursor: pointer; padding: .3rem 0; font-w
 footer { padding-top: 1rem; padding-bottom: 3rem; color: var(--soft); font-size: .85rem; }
 @media (max-width: 40rem) { .controls { position: static; } main, header.top, footer { padding-left: 1rem;
   padding-right: 1rem; } tbody th { position: static; } .plot { height: 18rem; } }
-@media print { .controls, .copy { display: none !important; } .scroll { overflow: visible; }
+@media print { .controls, .copy, .choice, .range { display: none !important; } .scroll { overflow: visible; }
   figure, .card, tr { break-inside: avoid; } }
 """

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from fl_ef21.failpoints import failpoint
+from scenarios.fairness_file import FairnessFile
 from scenarios.folder import put, refuse_used
 from scenarios.tally import Row
+from scenarios.timeline_file import TimelineFile
 from scenarios.traffic_file import TrafficFile
 
 ROUNDS, SHADOW = "rounds.jsonl", "shadow.jsonl"
@@ -32,9 +34,13 @@ class Past:
 class Recorder:
     """Writes a run folder. Lines of rounds.jsonl are flushed one by one: a killed process loses none of them, and
     what `settle` has seen outlasts a power cut.
+
+    Attributes: traffic, timeline, fairness: tables of clients.
     """
 
-    def __init__(self, folder: Path, scenario: str, traffic: TrafficFile, past: Past | None = None) -> None:
+    def __init__(
+        self, folder: Path, scenario: str, traffic: TrafficFile, timeline: TimelineFile, past: Past | None = None
+    ) -> None:
         """`past`: what stays of an earlier start; without it the folder must hold no run yet.
 
         Raises: InputError where it does.
@@ -42,7 +48,8 @@ class Recorder:
         if past is None:
             refuse_used(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.traffic = folder, traffic
+        self.folder, self.traffic, self.timeline = folder, traffic, timeline
+        self.fairness = FairnessFile(folder)
         (folder / "scenario.toml").write_text(scenario)
         if past is None:
             (folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
@@ -78,6 +85,7 @@ class Recorder:
             if file is not None:
                 os.fsync(file.fileno())
         self.traffic.settle()
+        self.timeline.settle()
 
     def drop(self) -> None:
         """The run stops here and now."""
@@ -88,10 +96,14 @@ class Recorder:
     def close(self, summary: dict[str, Any]) -> None:
         self.drop()
         self.traffic.close()
+        self.timeline.close()
+        self.fairness.close()
         failpoint("run.before_summary")
         put(self.folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
         if summary["status"] == "finished":
             self.traffic.clear()
+            self.timeline.clear()
+            self.fairness.clear()
 
 
 def _line(row: Row) -> str:

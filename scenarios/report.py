@@ -8,7 +8,17 @@ from html import escape as e
 from pathlib import Path
 from typing import Any
 
-from scenarios import chaos_text, goals, sections, shadows, units
+from scenarios import (
+    chaos_text,
+    devices_section,
+    fairness_figures,
+    fairness_section,
+    goals,
+    pareto,
+    sections,
+    shadows,
+    units,
+)
 from scenarios.figures import Labels, X, curves, labels
 from scenarios.headline import cards, lede
 from scenarios.page import document, save
@@ -16,7 +26,7 @@ from scenarios.results import Result
 from scenarios.sections import Entry
 from scenarios.traffic_table import traffic_table
 
-_POINTS = 8000  # of all curves together: half a megabyte
+_POINTS, _STEPS = 6000, 2000  # of all curves together, and of what targets cost: half a megabyte
 
 
 def write(folder: Path) -> Path:
@@ -32,17 +42,23 @@ def write(folder: Path) -> Path:
         f"{chips(result)}{sections.notices(warnings(result))}{cards(entries)}"
     )
     spread = [found] if (found := distribution(result)) else []
-    others = shadows.section_body(result, entries)
+    drawn, served = devices_section.timelines(result, entries), fairness_figures.points(result, entries)
     body = (
         curve_section(entries)
-        + section("targets", "Bytes to target", goals.section_body(entries))
+        + section("targets", "What a target cost", goals.section_body(entries))
+        + optional("front", "Trade-offs", pareto.section_body(entries))
         + section("final", "Final figures", sections.final_table(entries))
-        + (section("shadows", "What others would have sent", others) if others else "")
-        + (section("bytes", "Bytes", traffic) if (traffic := traffic_table(entries)) else "")
-        + (section("holders", "Who holds what", "".join(map(partition_figure, spread, range(1)))) if spread else "")
+        + optional("devices", "Devices", devices_section.section_body(entries, drawn, _clients(result)))
+        + optional(
+            "fairness", "Fairness", fairness_figures.section_body(served) + fairness_section.section_body(result)
+        )
+        + optional("shadows", "What others would have sent", shadows.section_body(result, entries))
+        + optional("bytes", "Bytes", traffic_table(entries))
+        + optional("holders", "Who holds what", "".join(map(partition_figure, spread, range(1))))
         + section("origin", "Where it comes from", origin(result))
     )
-    data = page_data([result], entries, spread) | {"shadows": shadows.points(result, entries)}
+    data = page_data([result], entries, spread, served)
+    data |= {"shadows": shadows.points(result, entries), "timelines": drawn, "fates": devices_section.fates()}
     page = document(f"{name} · report", top, body, data)
     return save(page, Path(folder) / "report.html")
 
@@ -50,6 +66,16 @@ def write(folder: Path) -> Path:
 def section(id: str, title: str, inside: str) -> str:
     """A titled part of the page; `inside` is HTML."""
     return f'<section aria-labelledby="{id}"><h2 id="{id}">{e(title)}</h2>{inside}</section>'
+
+
+def optional(id: str, title: str, inside: str) -> str:
+    """The same; nothing where there is nothing inside."""
+    return section(id, title, inside) if inside else ""
+
+
+def _clients(result: Result) -> int | None:
+    known = units.finite((result.summary.get("problem") or {}).get("clients"))
+    return None if known is None else int(known)
 
 
 def chips(result: Result) -> str:
@@ -91,7 +117,7 @@ _FIGURES = (
     # column, heading, what it says, format under the pointer, format of the ticks, logarithmic
     ("train_loss", "Training loss", "f(x) over all samples of all clients", ".4~g", "", "auto"),
     ("grad_norm_sq", "Squared gradient norm", "‖∇f(x)‖², the quantity the theory bounds", ".3~g", "", "yes"),
-    ("test_accuracy", "Test accuracy", "share of test samples predicted right", ".1%", ".0%", "no"),
+    ("test_accuracy", "Test accuracy", "share of test samples predicted right", ".1%", ".1~%", "no"),
     (
         "invariant_error",
         "Invariant error",
@@ -125,7 +151,6 @@ def curve_section(entries: Sequence[Entry]) -> str:
         "Curves",
         "<p>Click a method to hide or show it in every figure, double-click to see it alone. A method that "
         "diverged leaves the figure at its cross.</p>"
-        '<noscript><p class="hint">The figures need JavaScript; the tables below do not.</p></noscript>'
         f'<div class="controls"><fieldset><legend>x axis</legend>{radios}</fieldset><label class="check">'
         '<input type="checkbox" id="log-x"> logarithmic x</label><div class="legend" role="group" '
         f'aria-label="Methods shown">{"".join(map(_legend, entries))}</div></div>'
@@ -180,10 +205,13 @@ def origin(result: Result) -> str:
 
 
 def page_data(
-    results: Sequence[Result], entries: Sequence[Entry], spreads: Sequence[tuple[str, Labels]]
+    results: Sequence[Result],
+    entries: Sequence[Entry],
+    spreads: Sequence[tuple[str, Labels]],
+    served: Sequence[fairness_figures.Drawn | None],
 ) -> dict[str, Any]:
-    """What the page's script draws and other programs may read, fit for JSON."""
-    points = max(2, min(1000, _POINTS // max(1, len(entries))))
+    """What the page's script draws and other programs may read, fit for JSON. `served`: fairness of each method."""
+    points, steps = (max(2, min(1000, most // max(1, len(entries)))) for most in (_POINTS, _STEPS))
     methods = [
         {
             "label": entry.label,
@@ -192,9 +220,12 @@ def page_data(
             "style": asdict(entry.style),
             "final": plain(entry.method),
             "curves": curves(entry.rounds, points),
-            "targets": goals.curves(entry, points),
+            "targets": goals.curves(entry, steps),
+            "point": pareto.point(entry),
+            **devices_section.of_method(entry),
+            "fairness": one,
         }
-        for entry in entries
+        for entry, one in zip(entries, served, strict=True)
     ]
     runs = [
         {
@@ -211,6 +242,7 @@ def page_data(
         "version": 1,
         "runs": runs,
         "methods": methods,
+        "measures": list(fairness_figures.MEASURES.items()),
         "partitions": [asdict(drawn) for _, drawn in spreads],
     }
 

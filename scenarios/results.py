@@ -37,6 +37,9 @@ COLUMNS = {
     "downlink_algorithm_bits": "float64",
     "downlink_wire_bytes": "float64",
     "downlink_bound_bytes": "float64",
+    "worst_decile_loss": "float64",
+    "worst_decile_accuracy": "float64",
+    "jain_accuracy": "float64",
 }
 SHADOW_COLUMNS = {
     "method": "object",
@@ -51,6 +54,7 @@ _FINAL = (
     *("name", "compressor", "gamma", "eta", "status", "reason", "rounds", "train_loss", "grad_norm_sq"),
     *("test_accuracy", "best_test_accuracy", "uplink_bytes", "dense_uplink_bytes", "downlink_bytes"),
     *("rejected", "invariant_error", "wall_seconds", "virtual_seconds", "clients_per_second"),
+    *("worst_decile_loss", "worst_decile_accuracy", "jain_accuracy"),
 )
 
 
@@ -119,6 +123,18 @@ class Result:
                 "out", None, "a run that leaves nothing on disk keeps no traffic of clients; give it a folder"
             )
         return read_traffic(self.folder, label, choose({"client": "client", "message": "message"}, each, "each"))
+
+    def fairness(self, label: str) -> DataFrame:
+        """What the last model of one method gives each client, a row each: `client`, `samples`, `loss` f_i, `accuracy`
+        over its own samples, `test_accuracy`, `device_class`, and in how many rounds it was `asked` and `used`.
+
+        A run kept in memory has none. Raises: InputError where nobody measured it; evaluate.fairness says when.
+        """
+        from scenarios.fairness_file import read
+
+        if self.folder is None:
+            raise InputError("out", None, "a run that leaves nothing on disk keeps no clients; give it a folder")
+        return read(self.folder, label)
 
     def table(self) -> DataFrame:
         """Final figures, one row per method: the summary's, and `saving`, uncompressed over sent bytes."""

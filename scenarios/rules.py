@@ -12,6 +12,8 @@ def cheap_rule(rule: Stop, tally: Tally) -> str:
         return f"uplink_bytes reached {tally.uplink_bytes}"
     if rule.wall_seconds is not None and tally.seconds >= rule.wall_seconds:
         return f"wall_seconds reached {tally.seconds:.1f}"
+    if rule.virtual_seconds is not None and (tally.virtual_seconds or 0.0) >= rule.virtual_seconds:
+        return f"virtual_seconds reached {tally.virtual_seconds:.1f}"
     return ""
 
 

@@ -28,6 +28,7 @@ class RunFile:
       sources: a digest of each of our source files then.
       starts: of each start its time, where it went on from, and the versions and machine.
       finished: by a method's number, how it ended.
+      devices: a digest of the profile of [devices] then; empty without.
     """
 
     folder: Path
@@ -38,11 +39,12 @@ class RunFile:
     sources: Mapping[str, str]
     starts: tuple[Mapping[str, Any], ...] = ()
     finished: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    devices: str = ""
 
     @classmethod
-    def new(cls, folder: Path, scenario: str, runtime: str, command: str) -> RunFile:
+    def new(cls, folder: Path, scenario: str, runtime: str, command: str, devices: str = "") -> RunFile:
         """Of a run that begins; on the disk only after `started`."""
-        return cls(folder, new_identity(), runtime, scenario, command, sources())
+        return cls(folder, new_identity(), runtime, scenario, command, sources(), devices=devices)
 
     @classmethod
     def load(cls, folder: Path) -> RunFile:

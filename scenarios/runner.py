@@ -24,19 +24,21 @@ from fl_ef21.files import FULL
 from fl_ef21.flower_internals import deployed, simulate, simulated
 from fl_ef21.store import Files, Memory
 from fl_ef21.tiers import Place
-from scenarios import changes, chaos, footprint, places, report, timing
+from scenarios import changes, chaos, fleets, footprint, places, report, timing
 from scenarios.folder import alone, refuse_used
 from scenarios.lasting import CUTS, JOURNAL
 from scenarios.loading import load, parse, to_toml
+from scenarios.manner import Manner
 from scenarios.progress import Listener, Silent
 from scenarios.results import Result
 from scenarios.run_file import NAME as RUN_FILE
 from scenarios.run_file import RunFile
 from scenarios.samples import FIELD
 from scenarios.schema import Scenario
-from scenarios.session import Manner, Session
+from scenarios.session import Session
 from scenarios.setup import Setup, prepare
 from scenarios.summary import summarise
+from scenarios.trackers import Tracker
 from scenarios.warned import warnings_told
 
 STATE = "clients"  # of a run folder: files of client state, on Flower's simulation
@@ -60,36 +62,42 @@ class DiskFull(RunFailed):
 
 def run(
     scenario: Scenario | Path | str, *, out: Path | None = None, runtime: str = "resident",
-    listener: Listener | None = None, command: str | None = None, manner: Manner | None = None,
+    listener: Listener | None = None, command: str | None = None, trackers: Sequence[Tracker] = (),
+    manner: Manner | None = None,
 ) -> Result:  # fmt: skip
     """Run every method of a scenario side by side on the same data, partition and samples.
 
-    Without `out` nothing is left on disk. manner: of one run among many. Raises: InputError for what cannot work,
-    before anything starts; RunFailed where no client could be used or the disk is full.
+    Without `out` nothing is left on disk. Trackers are told of the run besides; one that fails is left out.
+    manner: of one run among many.
+    Raises: InputError for what cannot work, before anything starts; RunFailed where no client could be used or the disk
+    is full.
     """
     resolved = scenario if isinstance(scenario, Scenario) else load(scenario)
     execute = choose(RUNTIMES, runtime, "runtime")
     if out is None:
         with tempfile.TemporaryDirectory(prefix="fl-ef21-") as folder:
             return run(
-                resolved, out=Path(folder) / "run", runtime=runtime, listener=listener, command=command, manner=manner
-            ).detached()
+                resolved, out=Path(folder) / "run", runtime=runtime, listener=listener, command=command,
+                trackers=trackers, manner=manner,
+            ).detached()  # fmt: skip
     refuse_used(out)
     listener = listener or Silent()
     listener.message("loading data and checking the scenario")
     chaos.check(resolved, runtime)
     timing.check(resolved, real=False)
-    setup = (manner or Manner()).prepare(resolved, alone=runtime == "flower")
+    setup = fleets.settled((manner or Manner()).prepare(resolved, alone=runtime == "flower"))
     if setup.choice is not None:
         listener.message(str(setup.choice))
+    if told := fleets.told(resolved, setup):
+        listener.message(told)
     command = command or f"fl-ef21 run {out / 'scenario.toml'}"
-    begun = RunFile.new(out, to_toml(setup.resolved), runtime, command)
-    return _conduct(Session(setup, begun, listener, manner), execute)
+    begun = RunFile.new(out, to_toml(setup.resolved), runtime, command, fleets.digest(setup.scenario))
+    return _conduct(Session(setup, begun, listener, trackers, manner), execute)
 
 
 def resume(
     folder: Path, *, overrides: Sequence[str] = (), force: bool = False, listener: Listener | None = None,
-    manner: Manner | None = None,
+    trackers: Sequence[Tracker] = (), manner: Manner | None = None,
 ) -> Result:  # fmt: skip
     """Go on with a run that was interrupted, killed, or ran out of disk, and end as if nothing had been.
 
@@ -103,9 +111,10 @@ def resume(
         for warning in changes.refuse(left, scenario, force):
             listener.message(warning)
         timing.check(scenario, real=False)
+        fleets.refuse_another(left, scenario)
         listener.message("loading data and checking the scenario")
         setup = (manner or Manner()).prepare(scenario, alone=left.runtime == "flower")
-        return _conduct(Session(setup, left, listener, manner), choose(RUNTIMES, left.runtime, "runtime"))
+        return _conduct(Session(setup, left, listener, trackers, manner), choose(RUNTIMES, left.runtime, "runtime"))
 
 
 def serve(setup: Setup, grid: Grid, out: Path, command: str, listener: Listener | None = None) -> Result:
@@ -123,10 +132,13 @@ def serve(setup: Setup, grid: Grid, out: Path, command: str, listener: Listener 
             session.train(grid)
 
     if not (out / RUN_FILE).exists():
-        begun = RunFile.new(out, to_toml(setup.resolved), "flower", command)
+        setup = fleets.settled(setup)
+        begun = RunFile.new(out, to_toml(setup.resolved), "flower", command, fleets.digest(setup.scenario))
         return _conduct(Session(setup, begun, listener), execute)
     left = unfinished(out)
     with alone(out):
+        setup = fleets.as_before(setup, left)
+        fleets.refuse_another(left, setup.scenario)
         changes.refuse(left, setup.resolved, force=False)
         return _conduct(Session(setup, left, listener), execute)
 
@@ -178,14 +190,14 @@ def _conduct(session: Session, execute: Callable[[Session], None]) -> Result:
 def _close(session: Session) -> None:
     session.listener.end()
     if session.recorder is not None:
-        seconds, run = time.perf_counter() - session.began, session.run
-        session.recorder.close(
-            summarise(
-                session.setup, run.runtime, run.command, session.outcomes, seconds, session.memory, session.faults
-            )
+        seconds, run, fairness = time.perf_counter() - session.began, session.run, session.recorder.fairness.figures
+        summary = summarise(
+            session.setup, run.runtime, run.command, session.outcomes, seconds, session.memory, session.faults, fairness
         )
+        session.recorder.close(summary)
         if session.manner.page:
             report.write(session.out)
+        session.trackers.end(summary)
 
 
 def full(error: BaseException) -> str:

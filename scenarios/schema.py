@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, FiniteFloat, field_validator, model_validator
 
+from fl_ef21.devices import words
 from scenarios.labels import labelled
 from scenarios.schema_method import Method, default_values
 from scenarios.schema_rounds import refuse_what_cannot_be
@@ -96,6 +97,9 @@ class Train(Section):
     local_steps: Count | Dealt[Count] = 1
     local_rate: Positive | None = None
     participation: Share = 1.0
+    mode: Literal["synchronous", "buffered"] = "synchronous"
+    buffer: Count | None = None
+    concurrency: Count | None = None
     over_selection: Annotated[FiniteFloat, Field(ge=1)] = 1.0
     min_reports: Count | None = None
     start_clients: Count | None = None
@@ -145,12 +149,15 @@ class Evaluate(Section):
     where: Literal["auto", "server", "clients"] = "auto"
     audit: Switch = True
     traffic: Literal["off", "rounds", "clients"] = "rounds"
+    fairness: Literal["off", "end", "rounds"] = "end"
 
 
 class Devices(Section):
     """The devices that clients are, for virtual time. Without the section there is none."""
 
     profile: Text
+    availability: Annotated[Text, AfterValidator(words.word)] | None = None
+    step_seconds: Positive | None = None
     work: Positive = 1.0
     server_seconds: NotNegative = 0.0
 
@@ -181,6 +188,7 @@ class Stop(Section):
     target_accuracy: Share | None = None
     grad_norm_sq: Positive | None = None
     wall_seconds: Positive | None = None
+    virtual_seconds: Positive | None = None
 
 
 class Scenario(Section):
@@ -208,6 +216,15 @@ class Scenario(Section):
     @model_validator(mode="after")
     def _rounds_can_be(self) -> Scenario:
         refuse_what_cannot_be(self.train, self.partition.clients)
+        if self.train.mode == "buffered":
+            object.__setattr__(self, "train", self.train.model_copy(update={"late": "apply"}))
+        return self
+
+    @model_validator(mode="after")
+    def _virtual_time_is_of_devices(self) -> Scenario:
+        if self.stop.virtual_seconds is not None and self.devices is None:
+            told = f"stop.virtual_seconds = {self.stop.virtual_seconds:g}: there is no virtual time without [devices]"
+            raise ValueError(f'{told}; add the section, such as profile = "phones-lognormal", or remove it')
         return self
 
     @model_validator(mode="after")

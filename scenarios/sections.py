@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape as e
 from typing import TYPE_CHECKING, Any
@@ -110,6 +110,7 @@ _COLUMNS = (
     ("‖∇f‖²", "grad_norm_sq", lambda v: units.short(v, 3), min),
     ("test accuracy", "test_accuracy", units.percent, max),
     ("best accuracy", "best_test_accuracy", units.percent, max),
+    ("worst decile", "worst_decile_accuracy", units.percent, max),
     ("uplink", "uplink_bytes", units.size, None),
     ("saved", "saving", units.times, max),
     ("downlink", "downlink_bytes", units.size, None),
@@ -181,6 +182,19 @@ def code(text: str, what: str) -> str:
         f'aria-label="Copy {e(what)}">Copy</button>'
         f'<pre tabindex="0" role="region" aria-label="{e(what)}"><code>{e(text)}</code></pre></div>'
     )
+
+
+def segments(name: str, legend: str, choices: Mapping[str, str], chosen: str | None = None) -> str:
+    """A row of radio buttons, value to text, the first or `chosen` one pressed; empty where there is no choice."""
+    if len(choices) < 2:
+        return ""
+    pressed = next(iter(choices)) if chosen is None else chosen
+    radios = "".join(
+        f'<label class="segment"><input type="radio" name="{name}" value="{e(value)}"'
+        f"{' checked' if value == pressed else ''}><span>{e(text)}</span></label>"
+        for value, text in choices.items()
+    )
+    return f'<fieldset class="choice"><legend>{e(legend)}</legend>{radios}</fieldset>'
 
 
 def notices(texts: Sequence[str]) -> str:

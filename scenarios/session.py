@@ -3,47 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+import tomllib
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from flwr.serverapp import Grid
 
+from fl_ef21.blocks import Array
 from fl_ef21.engine import RayGrid, ShardLost
 from fl_ef21.failpoints import failpoint
 from fl_ef21.traffic import Traffic
 from scenarios import changes, chaos, model_files
 from scenarios.folder import alone
-from scenarios.interrupt import Interrupt
 from scenarios.lasting import JOURNAL, Lasting, images, restore
 from scenarios.left import Left, rows_of
 from scenarios.loading import to_toml
+from scenarios.manner import Manner
 from scenarios.progress import Listener, Plan, Progress
 from scenarios.recorder import Recorder, environment
 from scenarios.run_file import RunFile
-from scenarios.setup import Setup, prepare
+from scenarios.schema import Scenario
+from scenarios.setup import Setup
 from scenarios.tally import Outcome, Row
+from scenarios.timeline_file import TimelineFile
+from scenarios.trackers import Run as Tracked
+from scenarios.trackers import Telling, Tracker
 from scenarios.traffic_file import TrafficFile
 from scenarios.training import Training
 from strategies.journal import Journal
 from strategies.rounds import Silence
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How one run among many is done.
-
-    Attributes:
-      prepare: makes the setup; called as `setup.prepare` is.
-      interrupt: who asks it ends the run at the next round, with a cut to go on from.
-      page: whether report.html is written.
-    """
-
-    prepare: Callable[..., Setup] = prepare
-    interrupt: Interrupt = field(default_factory=Interrupt)
-    page: bool = True
 
 
 class Session:
@@ -55,9 +46,13 @@ class Session:
       faults: how many were done on purpose, by word.
       recorder: writes the run folder `out`; None until there is a Grid to train on, so that what cannot start
         leaves nothing behind.
+      trackers: are told of the run besides.
     """
 
-    def __init__(self, setup: Setup, run: RunFile, listener: Listener, manner: Manner | None = None) -> None:
+    def __init__(
+        self, setup: Setup, run: RunFile, listener: Listener, trackers: Sequence[Tracker] = (),
+        manner: Manner | None = None,
+    ) -> None:  # fmt: skip
         self.setup, self.run, self.out, self.listener = setup, run, run.folder, listener
         self.manner = manner or Manner()
         self.first = not run.starts
@@ -65,6 +60,7 @@ class Session:
         self.outcomes: list[tuple[str, Outcome]] = []
         self.memory: dict[str, Any] | None = None
         self.faults: dict[str, int] | None = None
+        self.trackers = Telling(trackers, listener.message)
         self.interrupt = self.manner.interrupt
         self.began = time.perf_counter()
 
@@ -102,9 +98,10 @@ class Session:
             stack.enter_context(alone(self.out))
         journal, before = None, self.run.starts[-1]["environment"] if not self.first else {}
         traffic = TrafficFile(self.out, detail=scenario.evaluate.traffic == "clients")
+        timeline = TimelineFile(self.out, scenario.partition.clients, _invitations(scenario))
         text = to_toml(self.setup.resolved)
         if self.first:
-            self.recorder = Recorder(self.out, text, traffic)
+            self.recorder = Recorder(self.out, text, traffic, timeline)
         if scenario.durability == "disk":
             path = self.out / JOURNAL
             journal = Journal.open(path, self.run.nonce, create=not path.exists())
@@ -114,10 +111,15 @@ class Session:
         left, after = None, "nothing"
         if not self.first:
             left = Left.of(self.run, scenario, lasting, redo=self.run.runtime == "flower")
-            traffic.keep(left.number, -1 if left.cut is None else left.cut.about["round"])
-            self.recorder = Recorder(self.out, text, traffic, left.past)
+            for table in (traffic, timeline):
+                table.keep(left.number, -1 if left.cut is None else left.cut.about["round"])
+            self.recorder = Recorder(self.out, text, traffic, timeline, left.past)
+            self.recorder.fairness.keep(left.number)
             after = self._told(left)
             self.listener.message(f"going on after {after}")
+        labels = tuple(plan.label for plan in self.setup.plans)
+        name, told = scenario.name, tomllib.loads(text)
+        self.trackers.start(Tracked(name, self.run.nonce.hex(), self.out, told, labels, not self.first))
         here = environment()
         for change in changes.of_versions(before, here) if before else ():
             self.listener.message(f"{change} since the run was stopped: the last digits may differ")
@@ -142,8 +144,11 @@ class Session:
         notes = {round: note for round, _, note in lasting.journal.rounds(training.number)}
         for commit in lasting.journal.commits(training.number, training.tally.round, left.until):
             spent = training.redo(commit, notes[commit.round])
-            if spent is not None and self.recorder is not None:
+            if self.recorder is None:
+                continue
+            if spent is not None:
                 self.recorder.traffic.round(training.number, training.label, spent)
+            self.recorder.timeline.rows(training.number, training.label, commit.round, training.timeline)
 
     def _method(self, training: Training, grid: Grid, keep: Kept, lasting: Lasting) -> bool:
         """Train one; whether the next may follow."""
@@ -156,6 +161,8 @@ class Session:
         self.outcomes.append((training.label, outcome))
         if self.setup.scenario.evaluate.traffic != "off":
             self.recorder.traffic.method(training.number, training.label, training.clients)
+        if outcome.clients is not None:
+            self.recorder.fairness.method(training.number, training.label, outcome.clients)
         model_files.write(self.out, self.setup, training.number, training.strategy.descent.x, training.tally.round)
         if outcome.over:
             self.recorder.settle()
@@ -186,10 +193,17 @@ class Kept:
         assert session.recorder is not None
         self._session, self._training, self._grid, self._to = session, training, grid, lasting
         self._recorder = session.recorder
-        self.row, self.shadow = session.recorder.row, session.recorder.shadow
+        self.shadow = session.recorder.shadow
         self.tell = partial(session.tell, training)
         self.lasting = lasting.journal is not None or lasting.wanted.every is not None
         self._spent: Traffic | None = None
+
+    def timeline(self, rows: Array, round: int | None) -> None:
+        self._recorder.timeline.rows(self._training.number, self._training.label, round, rows)
+
+    def row(self, row: Row) -> None:
+        self._recorder.row(row)
+        self._session.trackers.row(self._training.label, row)
 
     def traffic(self, done: Traffic) -> None:
         self._spent = done
@@ -199,8 +213,13 @@ class Kept:
         note = self._training.image()[1] | {"rows": list(rows), "shadows": list(shadows)}
         if self._session.run.runtime == "flower" and self._spent is not None:
             note["traffic"] = self._spent.pack()  # who goes on does not run this round again
-            note |= {} if self._training.timing is None else self._training.timing.note()
+            note |= self._training.note()
         self._to.commit(self._training, note)
 
     def cut(self, now: bool) -> None:
         self._to.cut(self._training, self._grid, now, self._recorder.settle)
+
+
+def _invitations(scenario: Scenario) -> int:
+    """How many messages of training the run may have."""
+    return len(scenario.method) * scenario.rounds * scenario.partition.clients

@@ -35,9 +35,11 @@ from scenarios.loading import to_toml
 from scenarios.samples import Own, find, given, useless
 from scenarios.schema import Cuts, Engine, Scenario
 from scenarios.schema_method import Method, default_values
+from scenarios.schema_rounds import at_work
 from strategies import SERVERS
 from strategies.descent import Descent
 from strategies.flower import CompressedStrategy
+from strategies.flower_buffer import Buffer
 from strategies.flower_quorum import Quorum
 from strategies.guard import Limits
 from strategies.history import Kept
@@ -137,7 +139,7 @@ class Setup:
             account=self.scenario.evaluate.traffic != "off", late=train.late,
             limits=Limits(**self.scenario.guard.model_dump()), aggregate=_aggregate(self.scenario, number),
             quorum=Quorum(train.min_reports, train.over_selection), start_clients=train.start_clients,
-            patience=train.patience,
+            patience=train.patience, buffer=_buffer(self.scenario),
         )  # fmt: skip
         if self.keys is not None:
             strategy.nodes.authenticate(self.keys)
@@ -246,6 +248,13 @@ def _plan(scenario: Scenario, number: int, method: Method, problem: Problem) -> 
         shadows=tuple(_shadow(scenario, i, word, problem) for i, word in enumerate(scenario.shadow)),
         layers=layers_of(problem.shapes) if method.layer_aware else (),
     )  # fmt: skip
+
+
+def _buffer(scenario: Scenario) -> Buffer | None:
+    train = scenario.train
+    if train.mode == "synchronous" or train.buffer is None:
+        return None
+    return Buffer(train.buffer, at_work(train, scenario.partition.clients))
 
 
 def _aggregate(scenario: Scenario, number: int) -> Aggregate | None:

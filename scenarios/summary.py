@@ -8,6 +8,7 @@ from typing import Any
 from fl_ef21 import flower_traffic
 from fl_ef21.traffic import LAYERS
 from fl_ef21.types import Compressor
+from scenarios.fairness import final_figures
 from scenarios.setup import Setup
 from scenarios.tally import NO_QUORUM, Outcome, Tally
 
@@ -15,8 +16,9 @@ from scenarios.tally import NO_QUORUM, Outcome, Tally
 def summarise(
     setup: Setup, runtime: str, command: str, outcomes: Sequence[tuple[str, Outcome]], seconds: float,
     memory: dict[str, Any] | None = None, faults: dict[str, int] | None = None,
+    fairness: Mapping[int, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """The whole file's content."""
+    """The whole file's content. fairness: of methods by their number, as far as it was measured."""
     scenario, dataset, counts = setup.scenario, setup.dataset, setup.label_counts
     complete = len(outcomes) == len(setup.plans) and all(o.status not in ("interrupted", "failed") for _, o in outcomes)
     failed = any(outcome.status == "failed" for _, outcome in outcomes)
@@ -43,7 +45,10 @@ def summarise(
         "memory": memory,
         "chaos": None if scenario.chaos is None else {"words": scenario.chaos, "done": faults or {}},
         "polling": polling() if scenario.evaluate.traffic != "off" else None,
-        "methods": [_method(setup, number, *ended) for number, ended in enumerate(outcomes)],
+        "methods": [
+            _method(setup, number, *ended) | _fairness((fairness or {}).get(number))
+            for number, ended in enumerate(outcomes)
+        ],
     }  # fmt: skip
 
 
@@ -60,6 +65,10 @@ def polling() -> dict[str, Any]:
         "poll": {"uplink_bytes": poll.up, "downlink_bytes": poll.down, "seconds": 3.0},
         "heartbeat": {"uplink_bytes": beat.up, "downlink_bytes": beat.down, "seconds": 24.0},
     }
+
+
+def _fairness(found: dict[str, Any] | None) -> dict[str, Any]:
+    return {**final_figures(found), "fairness": found}
 
 
 def _traffic(outcome: Outcome) -> dict[str, Any]:
@@ -111,6 +120,8 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
         "wall_seconds": round(tally.seconds, 3),
         "server_seconds": _server_seconds(tally),
         "virtual_seconds": None if tally.virtual_seconds is None else round(tally.virtual_seconds, 6),
+        "staleness": _staleness(tally.staleness),
+        "devices": outcome.devices,
         "traffic": _traffic(outcome) if tally.traffic else None,
         "clients_per_second": round(tally.answers / tally.seconds, 1) if tally.seconds > 0 else None,
     }
@@ -119,3 +130,13 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
 def _server_seconds(tally: Tally) -> float | None:
     """What the server took of a real round, in the mean without the first."""
     return None if tally.server_seconds is None else round(tally.server_seconds / (tally.round - 1), 6)
+
+
+def _staleness(counts: Mapping[str, int]) -> dict[str, Any] | None:
+    """How many rounds before the one that used them messages were asked for; None where all were of their round."""
+    told = {int(rounds): count for rounds, count in counts.items()}
+    if not any(told):
+        return None
+    mean = sum(rounds * count for rounds, count in told.items()) / sum(told.values())
+    histogram = {str(rounds): told[rounds] for rounds in sorted(told)}
+    return {"mean": round(mean, 6), "max": max(told), "histogram": histogram}

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from fl_ef21.blocks import Array
 from fl_ef21.flower_traffic import Cost
 from fl_ef21.traffic import LAYERS, Traffic
+from scenarios.fairness import Clients
 from strategies.rounds import Round
 
 Row = dict[str, Any]
@@ -33,6 +35,7 @@ class Tally:
     surplus: int = 0
     virtual_seconds: float | None = None
     server_seconds: float | None = None
+    staleness: dict[str, int] = field(default_factory=dict)  # rounds to messages; texts, as JSON has them
 
     def add(self, done: Round, seconds: float) -> None:
         self.round = done.number
@@ -47,6 +50,8 @@ class Tally:
         self.abandoned += done.abandoned
         self.surplus += done.surplus
         self.seconds += seconds
+        for rounds in done.staleness:
+            self.staleness[str(rounds)] = self.staleness.get(str(rounds), 0) + 1
         for name, total in ({} if done.traffic is None else done.traffic.totals()).items():
             self.traffic[name] = self.traffic.get(name, 0) + total
 
@@ -62,6 +67,8 @@ class Outcome:
     Attributes:
       asides: wire bytes of all that is no round.
       ledger_bytes: what is kept of clients' payloads, in memory and on disk.
+      devices: what each class of devices did, None without virtual time.
+      clients: what the model gave each at the end; None where that was not measured, or by an earlier start.
     """
 
     status: str
@@ -70,6 +77,8 @@ class Outcome:
     rows: list[Row]
     asides: Cost = field(default_factory=lambda: Cost(0, 0))
     ledger_bytes: int = 0
+    devices: dict[str, Any] | None = None
+    clients: Clients | None = None
 
     @property
     def over(self) -> bool:
@@ -77,15 +86,15 @@ class Outcome:
         return self.status in ("finished", "stopped", "diverged")
 
     def note(self) -> dict[str, Any]:
-        """All but the rows, as JSON can keep it."""
+        """All but the rows and the clients, as JSON can keep it."""
         asides = [int(self.asides.up), int(self.asides.down)]
         told = {"status": self.status, "reason": self.reason, "tally": self.tally.note(), "asides": asides}
-        return told | {"ledger_bytes": self.ledger_bytes}
+        return told | {"ledger_bytes": self.ledger_bytes, "devices": self.devices}
 
     @classmethod
     def of(cls, note: Mapping[str, Any], rows: list[Row]) -> Outcome:
         tally, asides = Tally(**note["tally"]), Cost(*note["asides"])
-        return cls(note["status"], note["reason"], tally, rows, asides, note["ledger_bytes"])
+        return cls(note["status"], note["reason"], tally, rows, asides, note["ledger_bytes"], note["devices"])
 
 
 class Keep(Protocol):
@@ -107,6 +116,10 @@ class Keep(Protocol):
 
     def traffic(self, done: Traffic) -> None:
         """What a round cost."""
+        ...
+
+    def timeline(self, rows: Array, round: int | None) -> None:
+        """What became known of clients' time in a round; None: at the end."""
         ...
 
     def commit(self, rows: Sequence[Row], shadows: Sequence[Row]) -> None:

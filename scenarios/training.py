@@ -8,20 +8,26 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from flwr.serverapp import Grid
 from torch import Tensor
 
+from fl_ef21.blocks import Array
+from fl_ef21.each import Each
 from fl_ef21.failpoints import failpoint
 from fl_ef21.flower_internals import deployed
 from fl_ef21.flower_traffic import Cost
+from fl_ef21.problems.apart import each
 from fl_ef21.traffic import PerClient, Traffic
+from scenarios.fairness import Clients, round_figures
 from scenarios.interrupt import Interrupt
 from scenarios.measuring import measure
+from scenarios.participation import Participation
 from scenarios.rules import cheap_rule, measured_rule
 from scenarios.setup import Setup
 from scenarios.tally import NO_QUORUM, TRAFFIC, Keep, Outcome, Row, Tally
-from scenarios.timing import Timing
+from scenarios.timing import NONE, Timing
 from strategies.flower import CompressedStrategy
 from strategies.rounds import Commit, Round, Silence
 
@@ -33,6 +39,7 @@ class Training:
 
     Attributes:
       tally, rows, clients: what it has measured so far; clients: what each has cost.
+      participation: how often each client was asked, and used.
     """
 
     def __init__(self, setup: Setup, number: int, run: bytes, term: int = 1) -> None:
@@ -42,11 +49,14 @@ class Training:
         self.strategy.ledger.term = term
         self.tally, self.rows = Tally(), list[Row]()
         self.clients = PerClient(clients)
+        self.participation = Participation(clients)
+        self._each: Each | None = None  # what the model gives each client; clients tell it when they are asked
         self.timing = None if scenario.devices is None else Timing(scenario, clients)
         if self.timing is not None:
             self.tally.virtual_seconds = 0.0
             self.strategy.punctual = partial(self.timing.punctual, self.strategy)
         self._asides: Cost | None = None
+        self._timeline = NONE
         self._new_rows, self._new_shadows = list[Row](), list[Row]()  # since the last commit
 
     # To go on later -------------------------------------------------------------------------------
@@ -56,31 +66,47 @@ class Training:
         columns = {name: torch.from_numpy(column) for name, column in self.clients.columns.items()}
         asides = self.strategy.account.asides
         timing = {} if self.timing is None else self.timing.image()
-        return columns | timing, {"tally": self.tally.note(), "asides": [int(asides.up), int(asides.down)]}
+        return columns | timing | self.participation.image(), {
+            "tally": self.tally.note(),
+            "asides": [int(asides.up), int(asides.down)],
+        }
 
     def restore(self, tensors: Mapping[str, Tensor], note: Mapping[str, Any], rows: Sequence[Row]) -> None:
         """Be as `image` said, with the rows until then. The strategy is restored by itself."""
         self.tally, self.rows = Tally(**note["tally"]), list(rows)
         for name, column in self.clients.columns.items():
             column[:] = tensors[name].numpy()
+        self.participation.restore(tensors)
         self._asides = Cost(*note["asides"])
         if self.timing is not None:
-            self.timing.restore(tensors, self.tally.virtual_seconds or 0.0)
+            self.timing.restore(tensors, self.tally.virtual_seconds or 0.0, self.strategy)
+
+    def note(self) -> dict[str, Any]:
+        """What the last round adds to the journal for clients that do not compute it again."""
+        late = [client for client, rounds in zip(self.strategy.used.tolist(), self.strategy.last.staleness, strict=True)
+                if rounds]  # fmt: skip
+        return {"late": late} | ({} if self.timing is None else self.timing.note(self._timeline))
+
+    @property
+    def timeline(self) -> Array:
+        """Rows of the last round."""
+        return self._timeline
 
     def redo(self, commit: Commit, note: Mapping[str, Any]) -> Traffic | None:
         """One more round, which clients have done already, and what it cost.
 
         Raises: Refused("digest") where it gives something else.
         """
-        self.strategy.redo(commit)
+        self.strategy.redo(commit, note.get("late", ()))
         self.strategy.guard.put_out(note["tally"]["quarantined"])
         self.tally, self._asides = Tally(**note["tally"]), Cost(*note["asides"])
         self.rows += note["rows"]
         spent = Traffic.unpack(note["traffic"]) if note.get("traffic") else None
+        self.participation.add(commit.clients if spent is None else spent.clients[spent.asked], commit.clients)
         if spent is not None:
             self.clients.add(spent)
         if self.timing is not None:
-            self.timing.redo(note, self.tally.virtual_seconds or 0.0)
+            self._timeline = self.timing.redo(note, self.tally.virtual_seconds or 0.0, self.strategy)
         return spent
 
     # Rounds ---------------------------------------------------------------------------------------
@@ -97,8 +123,27 @@ class Training:
         except Exception:
             self._farewell(grid, keep.lasting)
             raise
+        outcome = self._measured(outcome)
         self._farewell(grid, not outcome.over and (keep.lasting or outcome.status == "interrupted"))
+        if self.timing is not None:
+            keep.timeline(self.timing.rest(), None)
+            devices = self.timing.sums.by_class(self.timing.fleet, self.timing.clock.now)
+            outcome = replace(outcome, devices=devices)
         return replace(outcome, asides=self.strategy.account.asides)
+
+    def _measured(self, outcome: Outcome) -> Outcome:
+        """With what the last model gives each client, as far as anybody here knows."""
+        if self.setup.scenario.evaluate.fairness == "off" or outcome.status == "failed":
+            return outcome
+        n, used = self.setup.problem.clients, self.participation
+        fleet = None if self.timing is None else self.timing.fleet
+        kinds, steps = ((), np.full(n, np.nan)) if fleet is None else (fleet.kinds, fleet.step_seconds)
+        return replace(outcome, clients=Clients(self._now(), used.asked, used.used, kinds, steps))
+
+    def _now(self) -> Each:
+        if self._each is None and not self.setup.asks_clients:
+            self._each = each(self.setup.problem, self.strategy.descent.x)
+        return self._each or Each.nothing(self.setup.problem.clients)
 
     def _farewell(self, grid: Grid, to_be_continued: bool) -> None:
         if not to_be_continued:
@@ -151,12 +196,16 @@ class Training:
 
     def _count(self, done: Round, seconds: float, keep: Keep) -> None:
         self.tally.add(done, seconds)
+        self.participation.add(self.strategy.asked, self.strategy.used)
+        self._each = self._each if self.setup.asks_clients else None  # of the model before
         if self.strategy.waited is not None and done.number > 1:  # the first also loads and compiles
             self.tally.server_seconds = (self.tally.server_seconds or 0.0) + seconds - self.strategy.waited
         if done.traffic is not None:
             self.clients.add(done.traffic)
             if self.timing is not None:
-                self.tally.virtual_seconds = self.timing.count(done.traffic)
+                self.tally.virtual_seconds = self.timing.count(done.traffic, self.strategy.used)
+                self._timeline = self.timing.told()
+                keep.timeline(self._timeline, done.number)
             keep.traffic(done.traffic)
 
     def _commit(self, keep: Keep) -> None:
@@ -189,7 +238,8 @@ class Training:
 
     def _evaluate(self, grid: Grid, participants: int) -> str:
         """Measure f at the model and add a row; what is wrong, if the model is no longer finite."""
-        tally, found = self.tally, measure(self.setup, self.strategy, grid)
+        tally, found, evaluate = self.tally, measure(self.setup, self.strategy, grid), self.setup.scenario.evaluate
+        self._each = found.each
         if not found.finite:
             return f"the training loss is not finite at round {tally.round}"
         row = {
@@ -197,10 +247,11 @@ class Training:
             "grad_norm_sq": found.grad_norm_sq, "test_accuracy": found.test_accuracy,
             "uplink_bytes": tally.uplink_bytes, "downlink_bytes": tally.downlink_bytes,
             "participants": participants, "rejected": tally.rejected,
-            "invariant_error": self.strategy.audit(grid) if self.setup.scenario.evaluate.audit else None,
+            "invariant_error": self.strategy.audit(grid) if evaluate.audit else None,
             "wall_seconds": round(tally.seconds, 6), "abandoned": tally.abandoned,
             "virtual_seconds": tally.virtual_seconds, "evaluated": found.evaluated,
             **{name: tally.traffic.get(name, None if tally.round else 0) for name in TRAFFIC},
+            **round_figures(self._now() if evaluate.fairness == "rounds" else None),
         }  # fmt: skip
         self.rows.append(row)
         self._new_rows.append(row)

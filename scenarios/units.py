@@ -66,7 +66,7 @@ def percent(value: Any) -> str:
 
 
 def seconds(value: Any) -> str:
-    """0.42 s, 12.3 s, 3 min 05 s, 2 h 05 min."""
+    """0.42 s, 12.3 s, 3 min 05 s, 2 h 05 min, 4 d 03 h."""
     number = finite(value)
     if number is None:
         return NONE
@@ -77,7 +77,21 @@ def seconds(value: Any) -> str:
     whole = round(number)
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
+    if whole < 3 * 86400:
+        return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400:,} d {whole % 86400 // 3600:02d} h"
+
+
+def joules(value: Any) -> str:
+    """Energy in powers of 1,000 with three digits: 0.42 J, 12.3 kJ, 1.2 MJ."""
+    number = finite(value)
+    if number is None:
+        return NONE
+    units = iter(("kJ", "MJ", "GJ"))
+    unit = "J"
+    while abs(number) >= 999.5 and unit != "GJ":
+        number, unit = number / 1000, next(units)
+    return f"{short(number, 3)} {unit}"
 
 
 def names(ids: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -25,12 +25,13 @@ from fl_ef21.shadow import Seen
 from fl_ef21.threads import computing_with
 from fl_ef21.traffic import Down
 from fl_ef21.types import ClientHalf
-from strategies import SERVERS, flower_questions, flower_quorum, flower_round, images, population
+from strategies import SERVERS, flower_buffer, flower_questions, flower_quorum, flower_round, images, population
 from strategies.adding import Adder
 from strategies.descent import Descent, Shapes
 from strategies.downlink import bases, downlink_of
 from strategies.flower_account import Account
-from strategies.flower_exchange import exchange
+from strategies.flower_buffer import Buffer
+from strategies.flower_exchange import Mail, exchange
 from strategies.flower_nodes import PATIENCE, Nodes
 from strategies.flower_post import Carried, Letters
 from strategies.flower_quorum import ALL, Quorum
@@ -61,6 +62,7 @@ class CompressedStrategy(Strategy):
       rows: every client's g_i, where g is a robust aggregate of them instead of their sum.
       account: whether rounds say what they cost in layers.
       last: what the last round did; down: what the one under way sent down, None where nothing is counted.
+      buffer: of semi-asynchronous rounds, else None; busy: the clients at work; mail: on a deployment, with what.
       waited: seconds of the last round in which a deployment's server had nothing to do; None in simulations.
       punctual: those of a round's replies that came in time, where another clock than the wall's says so.
     """
@@ -70,9 +72,11 @@ class CompressedStrategy(Strategy):
         participation: float, optimizer: str, optimizer_args: Mapping[str, Any], source: bytes, run: bytes,
         account: bool = True, late: Literal["discard", "apply"] = "discard", limits: Limits = LIMITS,
         aggregate: Aggregate | None = None, quorum: Quorum = ALL, start_clients: int | None = None,
-        patience: float = PATIENCE,
+        patience: float = PATIENCE, buffer: Buffer | None = None,
     ) -> None:  # fmt: skip
-        self.plan, self.half, self.participation, self.late, self.quorum = plan, half, participation, late, quorum
+        self.plan, self.half, self.participation, self.quorum = plan, half, participation, quorum
+        self.late, self.buffer, self.mail = "apply" if buffer else late, buffer, cast(Mail | None, None)
+        self.busy: Array = np.empty(0, np.int64)
         self.clients, self.dim, self.members = len(weights), len(x), Members(weights)
         self.descent = Descent(x, shapes, optimizer, optimizer_args, plan.gamma(1))
         self.server = plan.half(SERVERS[half.server], 1)
@@ -110,11 +114,14 @@ class CompressedStrategy(Strategy):
         arrays = records.pack_model(self.descent.x)
         for number in range(after + 1, rounds + 1):
             messages = self.configure_train(number, arrays, ConfigRecord(), grid)
-            late, enough = self.late == "apply", flower_quorum.enough(self, number)
-            waited = list[float]()
-            replies, self._waiting = exchange(
-                grid, messages, timeout, self._waiting, late, enough=enough, waited=waited.append
-            )
+            enough, waited = flower_quorum.enough(self, number), list[float]()
+            if self.buffer is not None and deployed(grid):
+                replies = flower_buffer.exchange(self, grid, messages, timeout, enough, waited.append)
+            else:
+                late = self.late == "apply"
+                replies, self._waiting = exchange(
+                    grid, messages, timeout, self._waiting, late, enough=enough, waited=waited.append
+                )
             self.waited = waited[0] if waited else None
             self.nodes.note(replies)
             replies = self.punctual(replies) if self.punctual is not None else replies
@@ -160,6 +167,17 @@ class CompressedStrategy(Strategy):
         """Who is asked: everybody for first gradients at x0, else a sample that depends on (seed, round)."""
         chosen: Array = np.sort(flower_quorum.draw(self, round))
         return chosen
+
+    @property
+    def asked(self) -> Array:
+        """(m,) clients whom the last round asked."""
+        return self._sent.clients
+
+    @property
+    def used(self) -> Array:
+        """(m,) clients whose messages the last round added."""
+        clients: Array = self._changed[2]
+        return clients
 
     def begins(self, round: int) -> bool:
         """Whether everybody sends a first gradient in this round, with which no compressor has to do."""
@@ -236,12 +254,13 @@ class CompressedStrategy(Strategy):
         """16 bytes over the model, g and the clients' points: equal for equal trajectories."""
         return images.digest(self)
 
-    def redo(self, commit: Commit) -> None:
+    def redo(self, commit: Commit, late: Sequence[int] = ()) -> None:
         """Make a round again from what it changed, without asking anybody.
 
-        Raises: Refused("digest") where it does not come to what it came to then.
+        late: clients whose reply answered an earlier round. Raises: Refused("digest") where it does not come to what it
+        came to then.
         """
-        images.redo(self, commit)
+        images.redo(self, commit, late)
 
     def image(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that it takes to go on after the last round, for `restore`."""
@@ -250,8 +269,6 @@ class CompressedStrategy(Strategy):
     def restore(self, tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> None:
         """Go on from an image. Raises: Refused("image") where it is of another method."""
         images.restore(self, tensors, note)
-
-    # Questions ------------------------------------------------------------------------------------
 
     def audit(self, grid: Grid, anyway: bool = False) -> float | None:
         """|g - sum_i w_i g_i| / |g| over the clients' own states; None where g is not such a sum, or one is silent.
@@ -267,8 +284,6 @@ class CompressedStrategy(Strategy):
     def retire(self, grid: Grid) -> None:
         """Let the clients forget this run."""
         flower_questions.retire(self, grid)
-
-    # What Flower asks of a strategy besides -------------------------------------------------------
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

@@ -14,7 +14,7 @@ from fl_ef21 import bound, flower_traffic, traffic, wire
 from fl_ef21.blocks import Array
 from fl_ef21.broadcast import Broadcast
 from fl_ef21.plan import Plan
-from fl_ef21.traffic import Down, Traffic
+from fl_ef21.traffic import Came, Down, Traffic
 from fl_ef21.types import Compressor
 from strategies.downlink import WHOLE, Downlink, Sent, bases
 from strategies.flower_replies import failed
@@ -72,16 +72,14 @@ class Account:
         return measured
 
     def round(
-        self, number: int, down: Down | None, heard: Heard, measured: Measured, replies: Sequence[Message],
-        nodes: Mapping[int, int],
+        self, number: int, down: Down | None, heard: tuple[Heard, Measured], late: tuple[Heard, Measured],
+        replies: Sequence[Message], nodes: Mapping[int, int],
     ) -> Traffic | None:  # fmt: skip
-        """The whole round; `measured` of those heard, `nodes` by client."""
+        """The whole round: who was heard and who answered earlier rounds, each as `measured`; `nodes` by client."""
         if down is None:
             return None
-        payloads = np.array([len(payload) for payload in heard.payloads], dtype=np.int64)
-        errors = failed(replies, nodes)
-        least = measured[1] / 8
-        return traffic.tally(number, down, heard.clients, payloads, measured[0], least, errors, signed=self.signed)
+        errors = {client: size for client, size in failed(replies, nodes).items() if client in down.clients}
+        return traffic.tally(number, down, _came(*heard), errors, _came(*late), signed=self.signed)
 
     def aside(self, group: str, payloads: Sequence[int], asked: int, model: int | None = None) -> None:
         """So many questions, and answers with payloads of these lengths, that are no part of a round.
@@ -94,6 +92,11 @@ class Account:
         answers = flower_traffic.replies(payloads, group, self.signed)
         up, down = asked * question.up + int(answers.up.sum()), asked * question.down + int(answers.down.sum())
         self.asides += flower_traffic.Cost(up, down)
+
+
+def _came(heard: Heard, measured: Measured) -> Came:
+    payloads = np.array([len(payload) for payload in heard.payloads], dtype=np.int64)
+    return Came(heard.clients, payloads, measured[0], measured[1] / 8)
 
 
 def _increments(told: Broadcast | None) -> tuple[int, ...] | None:

@@ -23,15 +23,15 @@ PATIENCE = 600.0  # seconds
 def evaluate(strategy: CompressedStrategy, grid: Grid, timeout: float | None = None) -> Measured:
     """f and the accuracy at the server's model, over who answers within `timeout` seconds.
 
-    All clients that can be reached are asked, in quarantine or not; training knows nothing of it, but that a late reply
-    which is still open is not awaited any more, as with an audit.
+    All clients that can be reached are asked, in quarantine or not; training knows nothing of it.
     """
     there = strategy.members.ids()
     clients = there[strategy.nodes.reachable()[there]]
     now, model = strategy.last.number, records.pack_model(strategy.descent.x)
     messages = strategy.nodes.post.messages(Kind.EVALUATE, clients, now, {WHOLE: (model, None)})
-    replies, _ = exchange(grid, messages, timeout=timeout or PATIENCE)
-    heard = strategy.open(replies).heard
+    with strategy.ledger.apart():
+        replies, _ = exchange(grid, messages, timeout=timeout or PATIENCE)
+        heard = strategy.open(replies).heard
     sizes = [len(payload) for payload in heard.payloads]
     strategy.account.aside(str(now), sizes, len(clients), records.model_bytes(model))
     if len(heard) < len(clients):

@@ -74,6 +74,11 @@ class Mail:
         inbox = inbox_of(self.grid)
         return list(self.grid.pull_messages(names)) if inbox is None else inbox.take(names)
 
+    def drop(self) -> None:
+        """Nobody waits any more for what has not come; it may come all the same."""
+        self.others += self.mine
+        self.mine = {}
+
     def forget(self) -> None:
         """Nobody wants any more what has not come."""
         if (inbox := inbox_of(self.grid)) is not None:

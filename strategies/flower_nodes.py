@@ -122,8 +122,12 @@ class Nodes:
         else:
             asked = sendable(grid, self.post.hello(new))
             replies = grid.send_and_receive(asked, timeout=patience) if new else ()
+        answered = 0
         for reply in replies:
+            answered += not reply.has_error()
             self._take(grid, reply, beginning)
+        if answered:
+            self._account.aside("enrol", [0] * answered, answered)
 
     def _take(self, grid: Grid, reply: Message, beginning: bool) -> None:
         """Take in one answer. Raises: Silence where two living nodes claim one client at the beginning."""
@@ -134,7 +138,6 @@ class Nodes:
             return
         node = reply.metadata.src_node_id
         self._known.add(node)
-        self._account.aside("enrol", [0], 1)
         try:
             client = self.post.who(reply)
         except Refused as why:

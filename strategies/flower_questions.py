@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from flwr.serverapp import Grid
+from torch import Tensor
 
 from fl_ef21 import records, wire
 from fl_ef21.blocks import Array
 from fl_ef21.commit import Kind
+from fl_ef21.flower_internals import deployed
 from fl_ef21.shadow import Seen, means
 from strategies.downlink import WHOLE
+from strategies.flower_buffer import idle
 from strategies.flower_exchange import exchange
 from strategies.rounds import groups, names
 from strategies.shadow import watched, words
@@ -41,12 +44,22 @@ def audit(strategy: CompressedStrategy, grid: Grid, anyway: bool = False) -> flo
     if len(gone):
         told = "round %d: g could not be audited, clients %s cannot be reached"
         log.warning(told, strategy.last.number, names(gone.tolist()))
-    return _asked(strategy, grid, there[reached]) if anyway or not len(gone) else None
+    if len(gone) and not anyway:
+        return None
+    some, total = there[reached], torch.zeros(strategy.dim, dtype=torch.float64)
+    if deployed(grid) and len(strategy.busy):  # they would answer after their work: what they sent must do
+        if strategy.history is None or strategy.rows is not None:
+            return None
+        for client in np.intersect1d(some, strategy.busy).tolist():
+            total += strategy.members.weights[client] * strategy.history.g(client).to(torch.float64)
+        some = idle(strategy, some)
+    with strategy.ledger.apart():  # a late reply is still awaited
+        return _asked(strategy, grid, some, total)
 
 
-def _asked(strategy: CompressedStrategy, grid: Grid, some: Array) -> float | None:
-    """The audit over these clients; nobody else holds anything."""
-    total, now = torch.zeros(strategy.dim, dtype=torch.float64), strategy.last.number
+def _asked(strategy: CompressedStrategy, grid: Grid, some: Array, total: Tensor) -> float | None:
+    """The audit over these clients; `total` (d,) is what all others hold, weighted."""
+    now = strategy.last.number
     apart = size = 0.0  # of single clients' g, where the server holds those
     for clients in groups(some, strategy.dim):
         messages = strategy.nodes.post.messages(Kind.AUDIT, clients, now, repairs=strategy.repairs(clients))
@@ -77,7 +90,8 @@ def shadow(strategy: CompressedStrategy, grid: Grid, round: int) -> list[Seen]:
     clients = watched(strategy.plan.seed, strategy.invite(round), round)
     carried = {WHOLE: (records.pack_model(strategy.downlink.w), None)}
     messages = strategy.nodes.post.messages(Kind.SHADOW, clients, round, carried)
-    heard = strategy.open(exchange(grid, messages, timeout=600)[0]).heard
+    with strategy.ledger.apart():
+        heard = strategy.open(exchange(grid, messages, timeout=600)[0]).heard
     return means(words(strategy.plan, strategy.dim), heard.payloads)
 
 

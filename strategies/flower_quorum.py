@@ -19,6 +19,7 @@ from fl_ef21 import randomness
 from fl_ef21.blocks import Array
 from fl_ef21.commit import Block, Kind
 from fl_ef21.errors import Refused
+from strategies import flower_buffer
 from strategies.flower_exchange import Enough
 from strategies.flower_replies import read
 from strategies.rounds import Heard, round_half_up
@@ -58,6 +59,8 @@ def members(strategy: CompressedStrategy) -> Array:
 def wanted(strategy: CompressedStrategy, round: int) -> int:
     """Of how many clients replies are wanted. It depends on the population alone, and so do weights."""
     n = len(members(strategy))
+    if strategy.buffer is not None and not strategy.begins(round):
+        return min(n, strategy.buffer.replies)
     return n if strategy.begins(round) else min(n, max(1, round_half_up(strategy.participation * n)))
 
 
@@ -67,7 +70,11 @@ def draw(strategy: CompressedStrategy, round: int) -> Array:
     there = there[strategy.nodes.reachable()[there]]
     if strategy.begins(round):
         return there
-    m = min(len(there), asked(m, strategy.quorum.factor))
+    if strategy.buffer is not None:
+        there = flower_buffer.idle(strategy, there)
+        m = min(len(there), max(0, strategy.buffer.at_work - len(strategy.busy)))
+    else:
+        m = min(len(there), asked(m, strategy.quorum.factor))
     if m == len(there) and strategy.quorum.factor == 1:
         return there
     key = randomness.key(strategy.plan.seed, "participation", round=round)
@@ -76,8 +83,12 @@ def draw(strategy: CompressedStrategy, round: int) -> Array:
 
 
 def enough(strategy: CompressedStrategy, round: int) -> Enough | None:
-    """On a deployment: whether as many usable replies are there as are wanted. None where everybody is waited for."""
-    if strategy.quorum.factor == 1 or strategy.begins(round):
+    """On a deployment: whether as many usable replies are there as are wanted. None where everybody is waited for.
+
+    Of buffered rounds replies to earlier ones count.
+    """
+    buffered = strategy.buffer is not None
+    if (strategy.quorum.factor == 1 and not buffered) or strategy.begins(round):
         return None
     usable, m, seen = set[int](), wanted(strategy, round), 0
 
@@ -92,7 +103,11 @@ def enough(strategy: CompressedStrategy, round: int) -> Enough | None:
             except Refused:
                 continue
             heard = Heard(np.array([block.client]), np.array([block.point.version]), [payload])
-            if block.kind == Kind.UPDATE and block.round == round and strategy.adder.readable(heard).all():
+            if (
+                block.kind == Kind.UPDATE
+                and (buffered or block.round == round)
+                and strategy.adder.readable(heard).all()
+            ):
                 usable.add(block.client)
         seen = len(replies)
         return len(usable) >= m

@@ -44,8 +44,9 @@ def aggregate(strategy: CompressedStrategy, round: int, replies: Sequence[Messag
     strategy._held = _kept(strategy, letters.heard.clients[over], fresh)
     used, refused = added.used, letters.refused + list(added.refused.values())
     reasons, first = Counter(one.reason for one in refused), str(refused[0]) if refused else ""
-    in_time = int(on_time.sum()) - int(on_time[list(added.refused)].sum())
-    abandoned = in_time < (strategy.quorum.least or 0)
+    counting = on_time if strategy.buffer is None else np.ones_like(on_time)
+    in_time = int(counting.sum()) - int(counting[list(added.refused)].sum())
+    abandoned = in_time < (strategy.quorum.least or (0 if strategy.buffer is None else 1))
     if abandoned:
         _tell(strategy, round, in_time, first)
         used = used[np.empty(0, np.int64)]
@@ -53,10 +54,13 @@ def aggregate(strategy: CompressedStrategy, round: int, replies: Sequence[Messag
         strategy._make_real(round, added.c, used.clients, used.payloads)
     out, gone = ((), ()) if abandoned else _conduct(strategy, added, heard.clients)
     strategy._changed = (left, joined, used.clients, used.payloads)
+    again = ~punctual & np.isin(letters.heard.clients, list(before))
+    asked_in = dict(zip(letters.heard.clients.tolist(), letters.rounds.tolist(), strict=True))
+    staleness = tuple(round - asked_in[client] for client in used.clients.tolist())
     return Round(
-        round, len(strategy._sent), len(used), dict(reasons), first, _uplink(letters, punctual, before),
+        round, len(strategy._sent), len(used), dict(reasons), first, _uplink(letters, again),
         strategy._sent.total, 0 if abandoned else int((~on_time).sum()), int(over.sum()), abandoned,
-        strategy._repaired, out, gone, _spent(strategy, round, letters, over, added, replies),
+        strategy._repaired, out, gone, staleness, _spent(strategy, round, letters, over, again, added, replies),
     )  # fmt: skip
 
 
@@ -85,20 +89,22 @@ def _conduct(strategy: CompressedStrategy, added: Added, clients: Array) -> tupl
     return conduct.strike(strategy, clients[sorted(added.refused)].tolist())
 
 
-def _uplink(letters: Letters, punctual: Array, before: dict[int, list[Message]]) -> int:
+def _uplink(letters: Letters, again: Array) -> int:
     """Bytes of payloads that came with this round; those that were kept came with an earlier one."""
-    again = ~punctual & np.isin(letters.heard.clients, list(before))
     return sum(len(payload) for payload in letters.heard[np.flatnonzero(~again)].payloads)
 
 
 def _spent(
-    strategy: CompressedStrategy, round: int, letters: Letters, over: Array, added: Added, replies: Sequence[Message]
-) -> Traffic | None:
-    """What the round cost, the surplus too."""
+    strategy: CompressedStrategy, round: int, letters: Letters, over: Array, again: Array, added: Added,
+    replies: Sequence[Message],
+) -> Traffic | None:  # fmt: skip
+    """What the round cost, the surplus too. again: whose replies came with an earlier round and were kept."""
     punctual = letters.rounds == round
     measured = np.zeros((2, len(over)))
     measured[:, ~over] = added.measured
     if over.any():
         measured[:, over] = strategy.adder.add(letters.heard[np.flatnonzero(over)], 0.0).measured
-    heard = letters.heard[np.flatnonzero(punctual)]
-    return strategy.account.round(round, strategy.down, heard, measured[:, punctual], replies, strategy.nodes.of)
+    came, late = (
+        (letters.heard[np.flatnonzero(which)], measured[:, which]) for which in (punctual, ~punctual & ~again)
+    )
+    return strategy.account.round(round, strategy.down, came, late, replies, strategy.nodes.of)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -80,7 +80,7 @@ def _parts(strategy: CompressedStrategy) -> dict[str, Any]:
     return parts | ({"history": strategy.history} if isinstance(strategy.history, Kept) else {})
 
 
-def redo(strategy: CompressedStrategy, commit: Commit) -> None:
+def redo(strategy: CompressedStrategy, commit: Commit, late: Sequence[int] = ()) -> None:
     """As `CompressedStrategy.redo`."""
     for client in commit.left:
         strategy.leave(client)
@@ -95,7 +95,7 @@ def redo(strategy: CompressedStrategy, commit: Commit) -> None:
         added = strategy.adder.add(heard, scale)
     if added.refused:
         raise Refused("digest", f"round {commit.round}: {next(iter(added.refused.values()))}")
-    strategy.downlink.confirm(heard.clients)  # they answered from the model of that round
+    strategy.downlink.confirm(heard.clients[~np.isin(heard.clients, late)])  # they had the model of that round
     strategy._make_real(commit.round, added.c, heard.clients, heard.payloads)
     if len(heard):  # else the round was abandoned
         strategy.guard.follow(heard.clients, added.norms)

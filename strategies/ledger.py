@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,21 @@ class Ledger:
     def reopen(self, clients: Array) -> None:
         """What these answered was not used: the same answer is good once more, until they are asked again."""
         self._open[clients] = True
+
+    def expect(self, packed: Sequence[bytes]) -> None:
+        """These replies (blocks) may still come: what they answer is open, as it was when it was asked."""
+        replies, _ = blocks.parse(packed)
+        clients = replies["client"].astype(np.int64)
+        self._asked[clients], self._open[clients] = blocks.answered(replies, Kind.TRAIN), True
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Whatever is asked meanwhile, what was open before is open again afterwards."""
+        before = self._asked.copy(), self._open.copy()
+        try:
+            yield
+        finally:
+            self._asked, self._open = before
 
     def hello(self) -> bytes:
         """Asks a node whose client number is not known yet."""

@@ -24,6 +24,7 @@ class Round:
       abandoned: whether there were too few usable replies, so that none had an effect.
       repaired: clients that were sent what they lacked.
       quarantined, evicted: who is asked no more from now on, and who of these leaves.
+      staleness: of each message that is in g, how many rounds ago it was asked for.
       traffic: the same client by client and in layers, None where the strategy does not account.
     """
 
@@ -40,6 +41,7 @@ class Round:
     repaired: int = 0
     quarantined: tuple[int, ...] = ()
     evicted: tuple[int, ...] = ()
+    staleness: tuple[int, ...] = ()
     traffic: Traffic | None = field(default=None, compare=False)
 
 

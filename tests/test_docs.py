@@ -107,7 +107,8 @@ def test_the_mistakes_are_told_in_the_words_that_stand_there() -> None:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("docs") / "run"
-    scenarios.run(scenario(rounds=2, shadow=["sign"]), out=out)
+    devices = {"profile": "uniform", "step_seconds": 0.1}
+    scenarios.run(scenario(rounds=2, shadow=["sign"], devices=devices), out=out)
     return out
 
 

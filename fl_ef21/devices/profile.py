@@ -1,4 +1,4 @@
-"""Device profiles: one TOML file, a [[device]] table for each device.
+"""Devices one by one: a [[device]] table for each in a profile, a TOML file; fl_ef21/devices/classes.py has [[class]].
 
     [[device]]
     name = "kitchen"
@@ -17,15 +17,14 @@ A table `[device.measured]` says what the numbers rest on; nobody computes with 
 
 from __future__ import annotations
 
-import math
 import os
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from fl_ef21.errors import InputError, nearest
+from fl_ef21.devices import tables
+from fl_ef21.errors import InputError
 
 VERSION = 1
 POLL = 0.5  # seconds, of `fl-ef21 node`
@@ -71,69 +70,64 @@ _NEEDED = ("name", "step_seconds", "up_bytes_per_second", "down_bytes_per_second
 
 
 def load(path: Path | str) -> list[Device]:
-    """The devices of a file, at least one. Raises: InputError that names file, device and key."""
-    try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError("profile", str(path), f"cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError("profile", str(path), f"is not TOML: {error}") from error
+    """The devices of a file that has no classes, at least one. Raises: InputError that names file, device and key."""
+    table = tables.read(Path(path))
     if table.get("version", VERSION) != VERSION:
         raise InputError(f"{path} version", table["version"], f"is not known; this program reads version {VERSION}")
     for key in table:
         if key not in ("version", "device"):
             raise InputError(f"{path} {key}", table[key], "there is no such key; devices are [[device]] tables")
-    found = table.get("device")
+    return listed(table.get("device"), str(path))
+
+
+def listed(found: Any, path: str) -> list[Device]:
+    """The devices of the tables [[device]] of a file. Raises: InputError."""
     if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
         raise InputError(f"{path} device", None, "must be one or more tables, each headed [[device]]")
     return [_device(one, f"{path} device[{i}]") for i, one in enumerate(found)]
 
 
 def _device(table: Mapping[str, Any], where: str) -> Device:
-    for key in table:
-        if key not in _KEYS:
-            raise InputError(f"{where}.{key}", table[key], f"there is no such key; {nearest(key, list(_KEYS))}")
-    for key in _NEEDED:
-        if key not in table:
-            raise InputError(f"{where}.{key}", None, "is missing; a device needs " + ", ".join(_NEEDED))
+    tables.known(table, list(_KEYS), where)
+    tables.needed(table, _NEEDED, where, "a device")
     for key in ("name", "class"):
-        if not isinstance(table.get(key, "x"), str) or not table.get(key, "x"):
-            raise InputError(f"{where}.{key}", table[key], "must be a text in quotes")
-    for key in (*_POSITIVE, *_NOT_NEGATIVE):
-        if key in table:
-            _number(table[key], key, f"{where}.{key}")
+        tables.text(table.get(key, "x"), f"{where}.{key}")
+    numbers = {
+        key: tables.number(table[key], f"{where}.{key}", zero=key in _NOT_NEGATIVE, endless=key.endswith("per_second"))
+        for key in (*_POSITIVE, *_NOT_NEGATIVE)
+        if key in table
+    }
     if not isinstance(table.get("measured", {}), dict):
         raise InputError(f"{where}.measured", table["measured"], "must be a table")
-    numbers = {key: float(table[key]) for key in (*_POSITIVE, *_NOT_NEGATIVE) if key in table}
     return Device(**{_KEYS[key]: value for key, value in table.items()} | numbers)
-
-
-def _number(value: Any, key: str, where: str) -> None:
-    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    endless = math.isinf(number) and not key.endswith("per_second")
-    if key in _POSITIVE and (endless or not number > 0):
-        raise InputError(where, value, "must be a number greater than 0")
-    if key in _NOT_NEGATIVE and (endless or not number >= 0):
-        raise InputError(where, value, "must be a number of at least 0")
 
 
 def to_toml(devices: Sequence[Device]) -> str:
     """The text of a file of these devices; `load` gives them back."""
     import tomlkit
 
-    tables = [{key: getattr(one, name) for key, name in _KEYS.items()} for one in devices]
-    for table in tables:
-        table["measured"] = dict(table["measured"])
-        if not table["measured"]:
-            del table["measured"]
-    return tomlkit.dumps({"version": VERSION, "device": tables})
+    return tomlkit.dumps({"version": VERSION, "device": [device_table(one) for one in devices]})
+
+
+def device_table(device: Device) -> dict[str, Any]:
+    """As a file has it."""
+    table = {key: getattr(device, name) for key, name in _KEYS.items()}
+    table["measured"] = dict(table["measured"])
+    if not table["measured"]:
+        del table["measured"]
+    return table
 
 
 def save(path: Path, devices: Iterable[Device]) -> None:
     """Write a file that is there as a whole or as it was before."""
+    write(path, to_toml(list(devices)))
+
+
+def write(path: Path, text: str) -> None:
+    """The same of any text."""
     scratch = path.with_name(f".{path.name}")
     with scratch.open("w", encoding="utf-8") as file:
-        file.write(to_toml(list(devices)))
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     scratch.replace(path)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from fl_ef21.problems.losses import Loss
+from fl_ef21.problems.losses import Loss, PerSample
 from fl_ef21.problems.sampled import Shapes, gather
 
 WAYS = ("vmap", "loop", "channels-last")
@@ -93,8 +93,13 @@ class Module:
 
     @torch.no_grad()
     def predict(self, x: Tensor, features: Tensor) -> Tensor | None:
-        outputs = functional_call(self.module, self._named(x), (features,))
-        return outputs.argmax(dim=1) if outputs.ndim == 2 and outputs.shape[1] > 1 else None
+        return _classes(functional_call(self.module, self._named(x), (features,)))
+
+    @torch.no_grad()
+    def judge(self, x: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        outputs = functional_call(self.exact, self._named(x), (features,))
+        losses = self.loss.each(outputs, labels) if isinstance(self.loss, PerSample) else None
+        return losses, _classes(outputs)
 
     def _named(self, x: Tensor) -> dict[str, Tensor]:
         """The parameters in x (d,), or those of all clients in x (n, d)."""
@@ -107,3 +112,8 @@ class Module:
         """Writes the gradient into out (d,); a parameter the value does not use gets zeros."""
         g = torch.autograd.grad(value, list(p), materialize_grads=True)
         torch.cat([u.reshape(-1) for u in g], out=out)
+
+
+def _classes(outputs: Tensor) -> Tensor | None:
+    """(N,), the likeliest; None where outputs name no classes."""
+    return outputs.argmax(dim=1) if outputs.ndim == 2 and outputs.shape[1] > 1 else None

@@ -19,7 +19,7 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 # Numbers of sample data worked on at a time, which bound memory. Evaluation takes less than a tile of clients
 # does: in float64, activations that stay in the cache make a convolution twice as fast.
 _TILE = 1 << 21
-_EVALUATION = 1 << 17
+EVALUATION = 1 << 17
 
 
 class Model(Protocol):
@@ -57,6 +57,10 @@ class Model(Protocol):
 
     def predict(self, x: Tensor, features: Tensor) -> Tensor | None:
         """Labels (N,), None where the model's output names no class."""
+        ...
+
+    def judge(self, x: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """loss_k (N,), None where only means are known, and `predict`, in one go: x and features are float64."""
         ...
 
 
@@ -192,7 +196,7 @@ class Sampled:
         w = self.weights.to(x.device)[held]
         s = (w / self.sizes[held]).repeat_interleave(self.sizes[held])
         value, gradient = x.new_zeros(()), torch.zeros_like(x)
-        for i, m in _spans(len(s), self._samples(_EVALUATION)):
+        for i, m in _spans(len(s), self._samples(EVALUATION)):
             features = self.features[i : i + m].to(torch.float64)
             v, g = self.model.weighted(x, features, self.labels[i : i + m], s[i : i + m])
             value, gradient = value + v, gradient + g
@@ -208,7 +212,7 @@ class Sampled:
     def _right(self, x: Tensor, features: Tensor, labels: Tensor) -> int | None:
         """How many of these are predicted right; None where there are none, or the model names no classes."""
         x, right = x.to(features), 0
-        for i, m in _spans(len(labels), self._samples(_EVALUATION)):
+        for i, m in _spans(len(labels), self._samples(EVALUATION)):
             predicted = self.model.predict(x, features[i : i + m])
             if predicted is None:
                 return None
@@ -235,7 +239,7 @@ class Sampled:
     def _total(self, x: Tensor, first: int, size: int) -> float:
         """The sum of a client's losses."""
         total = x.new_zeros(())
-        for i, m in _spans(size, self._samples(_EVALUATION)):
+        for i, m in _spans(size, self._samples(EVALUATION)):
             mine = slice(first + i, first + i + m)
             total += self.model.total(x, self.features[mine].to(torch.float64), self.labels[mine])
         return float(total)
@@ -246,15 +250,10 @@ class Sampled:
         new = m.cumsum(0) - m
         samples = torch.arange(int(m.sum()), device=m.device) + (old - new).repeat_interleave(m)
         test, tested = self._kept(clients)
-        return replace(
-            self,
-            test=test,
-            tested=tested,
-            features=_rows(self.features, samples),
-            labels=self.labels[samples],
-            first=torch.zeros_like(self.first).index_copy_(0, ids, new),
-            sizes=torch.zeros_like(self.sizes).index_copy_(0, ids, m),
-        )
+        first, sizes = torch.zeros_like(self.first).index_copy_(0, ids, new), torch.zeros_like(self.sizes)
+        features, labels = _rows(self.features, samples), self.labels[samples]
+        held = replace(self, features=features, labels=labels, first=first, sizes=sizes.index_copy_(0, ids, m))
+        return replace(held, test=test, tested=tested)
 
     def _kept(self, clients: range) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
         """The test samples of these clients, and whose they are; copies, as a view would travel with all it views."""

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from fl_ef21.kernels import softmax as kernel
+from fl_ef21.problems.losses import cross_entropy
 from fl_ef21.problems.sampled import Shapes, gather
 
 
@@ -85,6 +86,10 @@ class Softmax:
 
     def predict(self, x: Tensor, features: Tensor) -> Tensor:
         return self._outputs(x, features.flatten(1)).argmax(dim=1)
+
+    def judge(self, x: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = self._outputs(x, features.flatten(1))
+        return cross_entropy(outputs, labels), outputs.argmax(dim=1)
 
     def _outputs(self, x: Tensor, A: Tensor) -> Tensor:
         W, b = self._split(x)

@@ -15,8 +15,7 @@ from scenarios.commands.failures import Code, complain
 
 def show(kind: str, format: str) -> None:
     """Print the names of one kind, each with the first sentence of its documentation."""
-    written = {"scenarios": _scenarios, "studies": _studies}
-    lines = written[kind]() if kind in written else {k: _sentence(v) for k, v in _registry(kind).items()}
+    lines = _lines(kind)
     if format == "json":
         typer.echo(json.dumps([{"name": k, "description": v} for k, v in lines.items()], indent=2))
         return
@@ -34,6 +33,18 @@ def schema(section: str | None) -> None:
         raise typer.Exit(Code.USAGE)
     model = Scenario if section is None else SECTIONS[section]
     typer.echo(json.dumps(model.model_json_schema(), indent=2))
+
+
+def _lines(kind: str) -> dict[str, str]:
+    if kind == "scenarios":
+        return _scenarios()
+    if kind == "studies":
+        return _studies()
+    if kind == "profiles":
+        from scenarios.commands.profiles import names
+
+        return names()
+    return {name: _sentence(thing) for name, thing in _registry(kind).items()}
 
 
 def _registry(kind: str) -> dict[str, Any]:

@@ -49,7 +49,8 @@ def explain(error: Exception) -> tuple[Code, str]:
     if isinstance(error, InputError | ScenarioError):
         return Code.CONFIG, str(error)
     if isinstance(error, ModuleNotFoundError):
-        return Code.ENVIRONMENT, f"{error.name} is not installed; `fl-ef21 doctor` says what is missing"
+        known = str(error) if "pip install" in str(error) else "`fl-ef21 doctor` says what is missing"
+        return Code.ENVIRONMENT, f"{error.name} is not installed; {known}"
     if isinstance(error, OSError):
         return Code.ENVIRONMENT, f"{error.filename or 'the system'}: {error.strerror or error}"
     name = type(error).__name__  # by name: its module would load torch and Flower

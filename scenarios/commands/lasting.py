@@ -20,18 +20,22 @@ if TYPE_CHECKING:
     from scenarios.checks import Check
 
 
-def resume(folder: Path, sets: Sequence[str], force: bool, format: str, debug: bool) -> None:
+def resume(
+    folder: Path, sets: Sequence[str], force: bool, format: str, debug: bool, trackers: Sequence[str] = ()
+) -> None:
     """Go on, print the final figures and where the report lies. Raises: typer.Exit with what went wrong."""
     with explained(debug):
         from scenarios.progress import listener_for
+        from scenarios.trackers import named
 
         _there(folder)
+        told = [named(word) for word in trackers]
         sys.path.append(os.getcwd())  # as `run` does
         listener = listener_for(sys.stderr)
         listener.message("starting")
         from scenarios import runner
 
-        result = runner.resume(folder, overrides=sets, force=force, listener=listener)
+        result = runner.resume(folder, overrides=sets, force=force, listener=listener, trackers=told)
         tell(result, folder, format)
         stopped(result.summary, folder)
 

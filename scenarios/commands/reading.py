@@ -1,4 +1,4 @@
-"""`fl-ef21 report` and `fl-ef21 compare`: pages made of finished runs."""
+"""`fl-ef21 report`, `compare`, `trace` and `figures`: what is made of finished runs."""
 
 from __future__ import annotations
 
@@ -33,3 +33,23 @@ def compare(folders: Sequence[Path], out: Path, format: str, debug: bool) -> Non
         else:
             typer.echo(final_figures(table.to_dict("records")))
             typer.echo(f"\npage: {written}")
+
+
+def trace(folder: Path, out: Path | None, debug: bool) -> None:
+    """Write the trace of a run and print where it is."""
+    with explained(debug):
+        from scenarios import trace as page
+        from scenarios.results import Result
+
+        Result.load(folder)
+        typer.echo(page.write(folder, out))
+
+
+def figures(folders: Sequence[Path], out: Path | None, format: str, width: str, only: str, debug: bool) -> None:
+    """Write the figures of runs for a paper and print where they are."""
+    with explained(debug):
+        from scenarios import paper
+
+        into = out or (folders[0] if len(folders) == 1 else Path()) / "figures"
+        for path in paper.write(folders, into, format, width, only):
+            typer.echo(path)

@@ -21,24 +21,30 @@ if TYPE_CHECKING:
     from scenarios.results import Result
 
 
-def run(scenario: str, out: Path | None, sets: Sequence[str], runtime: str, format: str, debug: bool) -> None:
+def run(
+    scenario: str, out: Path | None, sets: Sequence[str], runtime: str, format: str, debug: bool,
+    trackers: Sequence[str] = (),
+) -> None:  # fmt: skip
     """Run, print the final figures and where the report lies. Raises: typer.Exit with what went wrong."""
     with explained(debug):
         from scenarios.folder import folder_name, refuse_used
         from scenarios.loading import load
         from scenarios.progress import listener_for
+        from scenarios.trackers import named
 
         resolved = load(scenario, sets)
         out = out or Path("runs") / f"{folder_name(resolved.name)}-{time.strftime('%Y%m%d-%H%M%S')}"
         refuse_used(out)
+        told = [named(word) for word in trackers]
         sys.path.append(os.getcwd())  # a user's module and loss, in the workers too; last, so that it hides nothing
         listener = listener_for(sys.stderr)
         listener.message("starting")
         from scenarios import runner  # seconds of imports, so only after the scenario has been read
 
+        command = again(scenario, sets, runtime)
         result = runner.run(
-            resolved, out=out, runtime=runtime, listener=listener, command=again(scenario, sets, runtime)
-        )
+            resolved, out=out, runtime=runtime, listener=listener, command=command, trackers=told
+        )  # fmt: skip
         tell(result, out, format)
         stopped(result.summary, out)
 

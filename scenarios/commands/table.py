@@ -16,14 +16,22 @@ COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (  # key, heading, 
     ("train_loss", "train loss", units.short),
     ("grad_norm_sq", "|grad f|^2", units.short),
     ("test_accuracy", "test accuracy", units.percent),
+    ("worst_decile_accuracy", "worst decile", units.percent),
     ("uplink_bytes", "uplink", units.size),
     ("saving", "saved", units.times),
     ("bytes_to_train_loss", "to common loss", units.size),
     ("bytes_to_grad_norm_sq", "to common |grad f|^2", units.size),
     ("bytes_to_uncompressed", "to uncompressed |grad f|", units.size),
+    ("bytes_to_accuracy", "to common accuracy", units.size),
+    ("seconds_to_accuracy", "time to it", units.seconds),
     ("wall_seconds", "time", units.seconds),
 )
+FILLED = ("worst_decile_accuracy", "bytes_to_accuracy", "seconds_to_accuracy")  # left out where nobody has a number
 WORDS = ("run", "label", "compressor", "status")  # left-aligned; numbers are right-aligned
+
+
+def _has(row: Mapping[Any, Any], key: str) -> bool:
+    return key in row and (key not in FILLED or units.finite(row[key]) is not None)
 
 
 def final_figures(methods: Sequence[Mapping[Any, Any]]) -> str:
@@ -33,7 +41,7 @@ def final_figures(methods: Sequence[Mapping[Any, Any]]) -> str:
          "label": m.get("label", m.get("method"))}
         for m in methods
     ]  # fmt: skip
-    shown = [column for column in COLUMNS if any(column[0] in row for row in rows)]
+    shown = [column for column in COLUMNS if any(_has(row, column[0]) for row in rows)]
     cells = [[heading for _, heading, _ in shown]]
     cells += [[write(row.get(key)) for key, _, write in shown] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(shown))]

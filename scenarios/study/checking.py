@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from fl_ef21.data import kept
 from fl_ef21.errors import InputError
-from scenarios import chaos, timing
+from scenarios import chaos, fleets, timing
+from scenarios.schema import Scenario
 from scenarios.setup import Setup, again, prepare
 from scenarios.study.plan import Arm, Plan, digest, kind, refuse
 
@@ -18,20 +20,20 @@ def settled(plan: Plan) -> Plan:
 
     Raises: ScenarioError that lists what cannot work.
     """
-    wrong, known = list[str](), dict[str, dict[str, Any]]()
+    wrong, known, steps = list[str](), dict[str, dict[str, Any]](), dict[str, float]()
     with kept():
         for arms in _alike(plan):
             setup: Setup | None = None
             for arm in arms:
                 try:
-                    scenario = plan.trials(arm)[0].scenario
+                    scenario = _same_step(plan.trials(arm)[0].scenario, steps)
                     chaos.check(scenario, "resident")
                     timing.check(scenario, real=False)
-                    setup = prepare(scenario) if setup is None else again(setup, scenario)
+                    setup = fleets.settled(prepare(scenario)) if setup is None else again(setup, scenario)
                 except InputError as error:
                     wrong.append(_told(plan, arm, error))
             if setup is not None:
-                known.setdefault(kind(arms[0].scenario), _measured(setup))
+                known.setdefault(kind(arms[0].scenario), _measured(arms[0].scenario, setup.resolved, steps))
     refuse(wrong)
     return replace(plan, settled=known)
 
@@ -44,14 +46,33 @@ def _alike(plan: Plan) -> Iterator[list[Arm]]:
     yield from groups.values()
 
 
-def _measured(setup: Setup) -> dict[str, Any]:
-    """Keys that the resolved scenario has and the given one had not."""
+def _same_step(scenario: Scenario, steps: Mapping[str, float]) -> Scenario:
+    """With the step of the reference device that another setting has measured for the same work."""
+    known = steps.get(_work(scenario))
+    if scenario.devices is None or known is None or scenario.devices.step_seconds is not None:
+        return scenario
+    devices = scenario.devices.model_copy(update={"step_seconds": known})
+    return scenario.model_copy(update={"devices": devices})
+
+
+def _measured(given: Scenario, resolved: Scenario, steps: dict[str, float]) -> dict[str, Any]:
+    """Keys that the resolved scenario has and the given one had not; a measured step is noted in `steps`."""
     found: dict[str, Any] = {}
     for name in ("model", "devices"):
-        before, after = getattr(setup.scenario, name), getattr(setup.resolved, name)
+        before, after = getattr(given, name), getattr(resolved, name)
         changed = {key: value for key, value in after or () if getattr(before, key) != value}
         found |= {name: changed} if changed else {}
+    if "step_seconds" in found.get("devices", {}):
+        steps.setdefault(_work(given), found["devices"]["step_seconds"])
     return found
+
+
+def _work(scenario: Scenario) -> str:
+    """What decides how long a step takes, and which profiles tell it in steps of a reference."""
+    told = scenario.model_dump(include={"data", "model", "train"}) | {
+        "profile": scenario.devices and scenario.devices.profile
+    }
+    return json.dumps(told, sort_keys=True)
 
 
 def _told(plan: Plan, arm: Arm, error: InputError) -> str:

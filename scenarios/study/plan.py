@@ -121,8 +121,7 @@ class Plan:
 
 def kind(scenario: Scenario) -> str:
     """What decides how a scenario is best computed: of all seeds and methods the same."""
-    told = {name: getattr(scenario, name).model_dump() for name in ("data", "partition", "model", "train")}
-    return _hashed(told)
+    return _hashed(scenario.model_dump(include={"data", "partition", "model", "train", "devices"}))
 
 
 def digest(scenario: Scenario) -> str:

@@ -13,10 +13,10 @@ from fl_ef21.errors import InputError
 from fl_ef21.threads import computing_with
 from scenarios import runner
 from scenarios.interrupt import Interrupt
+from scenarios.manner import Manner
 from scenarios.progress import Progress, Silent
 from scenarios.run_file import NAME as RUN_FILE
 from scenarios.schema import Scenario
-from scenarios.session import Manner
 from scenarios.setup import Setup, again, prepare
 from scenarios.study.plan import Trial
 from scenarios.study.reached import been, over

@@ -151,6 +151,8 @@ def test_softmax_gradients_may_be_at_a_model_for_each_client():
 def test_random_words_are_those_of_torch_operations():
     clients, sizes = torch.tensor([0, 1, 5, 2**40]), torch.tensor([1, 2, 1000, 2**32 - 1])
     got = randomness.keys(-7, "sample", clients, 3)
+    places = torch.tensor([[0, 41, 7]]).expand(len(got), 3)
+    assert torch.equal(randomness.uniform_at(got, places), randomness.uniform(got, 42)[:, [0, 41, 7]])
     assert torch.equal(got, randomness._mix((clients ^ randomness._prefix(-7, "sample", 3)) + randomness._GAMMA))
     samples = randomness.below(got, 50, sizes)
     assert torch.equal(samples, (randomness.uniform(got, 50) * sizes[:, None]).to(torch.int64))

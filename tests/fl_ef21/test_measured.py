@@ -58,7 +58,7 @@ def test_a_clients_sums_do_not_depend_on_who_is_beside_it(name: str) -> None:
 def test_working_in_small_pieces_adds_up_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     p = problem("mlp", options={"hidden": [4]})
     whole = p.sums(point(p), everyone(p))
-    monkeypatch.setattr("fl_ef21.problems.sampled._EVALUATION", 64 * 3)
+    monkeypatch.setattr("fl_ef21.problems.sampled.EVALUATION", 64 * 3)
     assert torch.allclose(p.sums(point(p), everyone(p)), whole, rtol=1e-13)
 
 

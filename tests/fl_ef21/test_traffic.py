@@ -104,7 +104,9 @@ def sent_down(clients: list[int]) -> Down:
 def round_of(number: int, clients: list[int], heard: list[int], lengths: list[int]) -> traffic.Traffic:
     down = sent_down(clients)
     bits = np.full(len(heard), 64.0)
-    return traffic.tally(number, down, np.array(heard, int), np.array(lengths, int), bits, np.full(len(heard), 5.4))
+    return traffic.tally(
+        number, down, traffic.Came(np.array(heard, int), np.array(lengths, int), bits, np.full(len(heard), 5.4))
+    )
 
 
 def test_sums_over_clients_are_the_totals_of_rounds() -> None:
@@ -134,7 +136,7 @@ def test_a_lost_reply_was_asked_for_and_costs_no_more_than_that() -> None:
 def test_a_client_that_raises_brings_its_reason_and_no_payload() -> None:
     down = sent_down([4])
     none = np.zeros(0, int)
-    done = traffic.tally(1, down, none, none, none, none, failed={4: 30})
+    done = traffic.tally(1, down, traffic.Came(none, none, none, none), failed={4: 30})
     assert done.uplink.wire_bytes[0] == flower_traffic.instruction(1000).up + flower_traffic.failure(30).up
     assert done.uplink.payload_bytes[0] == 0 and not done.answered[0]
 

@@ -57,7 +57,7 @@ def test_the_uncompressed_methods_gradient_norm_is_priced_across_runs(tmp_path: 
     assert found["bytes_to_uncompressed"].tolist() == [40 * DENSE, 40 * DENSE / 50]
     assert math.isnan(table([small]).set_index("method").loc["ef21", "bytes_to_uncompressed"])
     text = compare([plain, small], tmp_path / "out.html").read_text(encoding="utf-8")
-    assert "Bytes to target" in text and "50×" in text
+    assert "What a target cost" in text and "50×" in text
 
 
 def test_labels_are_prefixed_only_where_two_runs_share_them(tmp_path: Path) -> None:

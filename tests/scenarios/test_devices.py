@@ -19,13 +19,15 @@ from fl_ef21 import flower_traffic
 from fl_ef21.devices.profile import Device, load, save
 from fl_ef21.errors import InputError
 from fl_ef21.flower_traffic import Cost
-from fl_ef21.traffic import Down, tally
+from fl_ef21.traffic import Came, Down, tally
 from scenarios import timing
 from scenarios.cli import app
 from scenarios.loading import ScenarioError, parse
 from scenarios.loading import load as load_scenario
 from scenarios.progress import Progress, Silent
 from scenarios.results import Result
+from scenarios.setup import prepare
+from scenarios.timeline_file import AT, FATE
 from scenarios.timing import Timing
 from tests.small import scenario
 
@@ -116,13 +118,21 @@ def test_a_run_that_was_left_goes_on_in_virtual_time_too(
 def test_a_round_that_is_made_again_from_the_journal_leaves_the_clock_where_it_was(
     profile: Callable[..., dict[str, Any]],
 ) -> None:
-    clock, again = (Timing(scenario(devices=profile(SLOW, FAST)), 3) for _ in range(2))
+    wanted = scenario(devices=profile(SLOW, FAST))
+    clock, again = (Timing(wanted, 3) for _ in range(2))
     wire = Cost(np.full(3, 7000), np.full(3, 3000))
     down = Down(np.arange(3), np.full(3, 900), np.zeros(3), np.zeros(3), wire)
-    spent = tally(1, down, np.array([0, 2]), np.array([70, 90]), np.zeros(2), np.zeros(2))
-    now = clock.count(spent)
-    again.redo(json.loads(json.dumps(clock.note())), now)
-    assert again.count(spent) == clock.count(spent) > now > 0
+    spent = tally(1, down, Came(np.array([0, 2]), np.array([70, 90]), np.zeros(2), np.zeros(2)))
+    now, used = clock.count(spent, np.array([0, 2])), np.array([2])
+    told = json.loads(json.dumps(clock.note(clock.told())))
+    setup = prepare(wanted)
+    assert again.redo(told, now, setup.strategy(0, b"run"))[:, AT["fate"]].tolist() == [
+        FATE["used"],
+        FATE["lost"],
+        FATE["used"],
+    ]
+    assert again.count(spent, used) == clock.count(spent, used) > now > 0
+    assert np.array_equal(again.sums.table, clock.sums.table, equal_nan=True)
 
 
 def test_with_over_selection_the_devices_that_are_first_take_part(profile: Callable[..., dict[str, Any]]) -> None:
@@ -138,8 +148,6 @@ def test_with_over_selection_the_devices_that_are_first_take_part(profile: Calla
     ("changes", "field"),
     [
         ({"evaluate": {"traffic": "off"}}, "evaluate.traffic"),
-        ({"train": {"timeout": 1.0, "late": "apply"}}, "train.late"),
-        ({"train": {"over_selection": 1.5, "participation": 0.5, "late": "apply"}}, "train.late"),
         ({"devices": {"profile": "nowhere.toml"}}, "profile"),
     ],
 )
@@ -157,7 +165,7 @@ def test_a_profile_beside_the_scenario_is_found_and_one_that_is_missing_is_asked
     (tmp_path / "a.toml").write_text(text.format('profile = "pi.toml"'))
     found = load_scenario(tmp_path / "a.toml").devices
     assert found is not None and found.profile == str((tmp_path / "pi.toml").resolve())
-    with pytest.raises(ScenarioError, match=r"devices\.profile is missing; a TOML file of devices"):
+    with pytest.raises(ScenarioError, match=r"devices\.profile is missing; a name that .* shows, or a TOML file"):
         parse(text.format("work = 2"))
 
 

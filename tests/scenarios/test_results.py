@@ -8,7 +8,7 @@ import pytest
 
 from fl_ef21.errors import InputError
 from scenarios.results import COLUMNS, Result
-from scenarios.targets import SMOOTH, bytes_to, bytes_within, frontier, smoothed, weakest_best
+from scenarios.targets import SMOOTH, bytes_to, cost_within, frontier, smoothed, weakest_best
 from tests.scenarios.run_folder import DENSE, make, rows
 
 
@@ -139,8 +139,8 @@ def test_one_lucky_dip_reaches_no_target(tmp_path: Path) -> None:
     steady = [10.0] * SMOOTH + [1.0] + [10.0] * SMOOTH + [1.0] * (SMOOTH // 2 + 1)
     run = Result.load(make(tmp_path, [(rows("a", steady), {})])).of("a")
     assert bytes_to(run, "train_loss", 1.0) == 10 * SMOOTH * DENSE
-    assert bytes_within(run, "train_loss", 1.0) == 10 * (len(steady) - 1) * DENSE
-    assert bytes_within(run, "train_loss", 0.5) is None
+    assert cost_within(run, "train_loss", 1.0) == 10 * (len(steady) - 1) * DENSE
+    assert cost_within(run, "train_loss", 0.5) is None
     assert frontier(run, "train_loss") == [(10.0, 0), (1.0, 10 * (len(steady) - 1) * DENSE)]
 
 

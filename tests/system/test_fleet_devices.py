@@ -101,8 +101,10 @@ def test_clones_of_a_device_take_no_part_beside_it(tmp_path: Path) -> None:
 
 @contextmanager
 def clone(fleet: Deployed, folder: Path, key: bytes | None = None) -> Iterator[Path]:
-    """A second device with the victim's folder as it is now: its log. key: another one than the victim's."""
+    """A second device with the victim's folder as it is now, on a network of its own: its log. key: another one."""
     shutil.copytree(fleet.fleet.node(VICTIM), folder, ignore=shutil.ignore_patterns("flower", "log.txt"))
+    with (folder / "env").open("a") as env:
+        env.write(f'SUPERLINK="127.0.0.1:{fleet.fleet.port}"\n')
     if key is not None:
         (folder / "node.key").write_bytes(key)
     log = folder / "log.txt"
