@@ -57,6 +57,13 @@ def test_a_falling_step_size_stays_falling() -> None:
 def test_the_budget_ends_every_trial() -> None:
     made = plan(study("[budget]\nrounds = 3\nuplink_bytes = 5e4"))
     assert all((a.scenario.rounds, a.scenario.stop.uplink_bytes) == (3, 5e4) for a in made.arms)
+    timed = plan(
+        study(
+            "[budget]\nvirtual_seconds = 60.0",
+            SCENARIO.replace("rounds = 8", 'rounds = 8\ndevices = {profile = "phones-2020"}'),
+        )
+    )
+    assert all(a.scenario.stop.virtual_seconds == 60.0 for a in timed.arms)
 
 
 def test_powers_of_two_are_powers_of_two() -> None:
