@@ -8,7 +8,6 @@ from pydantic import AfterValidator, Field, FiniteFloat, field_validator, model_
 
 from scenarios.schema_words import Count, Positive, Section, Share, Switch, Text
 
-OBJECTIVES = ("test_accuracy", "train_loss", "grad_norm_sq", "bytes_to_accuracy", "seconds_to_accuracy")
 LARGEST = ("test_accuracy",)  # objectives of which more is better
 TO_TARGET = ("bytes_to_accuracy", "seconds_to_accuracy")
 POWERS = "powers-of-two"  # the grid of step sizes that the EF21-SGDM paper tunes every method on

@@ -12,7 +12,7 @@ from typing import Any
 
 from scenarios.recorder import ROUNDS, read_lines
 from scenarios.study.form import Study
-from scenarios.tally import Row
+from scenarios.tally import NO_QUORUM, Row
 from scenarios.targets import SMOOTH
 
 FIGURES = ("test_accuracy", "train_loss", "grad_norm_sq", "uplink_bytes", "downlink_bytes", "virtual_seconds")
@@ -48,9 +48,13 @@ class Reached:
 
 
 def over(folder: Path) -> bool:
-    """Whether there is nothing left to do."""
+    """Whether there is nothing left to do: it ended, or too few clients answered, which they would not do again."""
     path = folder / "summary.json"
-    return path.is_file() and json.loads(path.read_text()).get("status") in OVER
+    if not path.is_file():
+        return False
+    told = json.loads(path.read_text())
+    short = any(str(method.get("reason") or "").startswith(NO_QUORUM) for method in told.get("methods", ()))
+    return told.get("status") in OVER or short
 
 
 def reached(folder: Path, target: float | None) -> Reached:

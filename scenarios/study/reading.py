@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fl_ef21.errors import nearest
 from scenarios import loading, mistakes
 from scenarios.loading import ScenarioError
 from scenarios.schema import Scenario
@@ -115,8 +116,6 @@ def studies() -> dict[str, Path]:
 
 def found(path: Path) -> Path:
     """The file of a path or a name. Raises: ScenarioError."""
-    from fl_ef21.errors import nearest
-
     if path.is_file():
         return path
     known = studies()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,14 @@ from scenarios.study.form import TO_TARGET, Study
 from scenarios.study.lines import Candidate, Race
 from scenarios.study.pareto import front
 from scenarios.study.plan import Arm
-from scenarios.study.reached import FIGURES, Reached, reached
+from scenarios.study.reached import Reached, reached
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 TABLE, ALL, SUMMARY, PAGE = "table.csv", "results.parquet", "summary.json", "study.html"
 PICTURE = "study.svg"
+COSTS = (("uplink_bytes", 1), ("virtual_seconds", 1))
 MEANS = ("test_accuracy", "train_loss", "grad_norm_sq", "uplink_bytes", "downlink_bytes", "virtual_seconds")
 
 
@@ -186,8 +187,6 @@ def _difference(study: Study, mine: Tried, base: Tried) -> Mean:
 
 def _fronts(rows: Sequence[Row]) -> list[Row]:
     """With what is on the front of accuracy (else loss), uplink bytes and virtual seconds, setting by setting."""
-    from dataclasses import replace
-
     groups: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
         groups.setdefault(json.dumps(row.arm.setting, sort_keys=True), []).append(i)
@@ -199,15 +198,10 @@ def _fronts(rows: Sequence[Row]) -> list[Row]:
 
 
 def points(rows: Sequence[Row]) -> list[list[float]]:
-    """What the front is about: all the smaller the better; an axis that nobody has is left out."""
-    axes = (
-        (("test_accuracy", -1), ("train_loss", 1))
-        if not any("test_accuracy" in r.means for r in rows)
-        else (("test_accuracy", -1),)
-    )
-    wanted = [*axes, ("uplink_bytes", 1), ("virtual_seconds", 1)]
-    known = [(name, sign) for name, sign in wanted if any(name in row.means for row in rows)]
-    return [[sign * row.means[name].mean if name in row.means else math.inf for name, sign in known] for row in rows]
+    """What the front is about, all the smaller the better; an axis that nobody has is left out."""
+    best = ("test_accuracy", -1) if any("test_accuracy" in row.means for row in rows) else ("train_loss", 1)
+    axes = [(name, sign) for name, sign in (best, *COSTS) if any(name in row.means for row in rows)]
+    return [[sign * row.means[name].mean if name in row.means else math.inf for name, sign in axes] for row in rows]
 
 
 def _scalar(value: Any) -> Any:
@@ -216,6 +210,3 @@ def _scalar(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-__all__ = ("ALL", "FIGURES", "PAGE", "SUMMARY", "TABLE", "Results", "Row", "Tried", "collect", "points")

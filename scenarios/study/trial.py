@@ -70,7 +70,7 @@ class Watch(Silent):
 def do(job: Job, folder: Path, stop: Path, cache: Cache) -> Ended:
     """Bring the trial in `folder` to where its job ends, whatever state it is in; earlier where `stop` appears.
 
-    Raises: runner.DiskFull. A run that failed otherwise is over: its summary says why.
+    Raises: runner.RunFailed where nothing says how it ended; a run that failed and says why is over.
     """
     if there(job, folder):
         return "done"
@@ -90,7 +90,11 @@ def do(job: Job, folder: Path, stop: Path, cache: Cache) -> Ended:
         except runner.RunFailed:
             if not over(folder):
                 raise
-    return "done" if there(job, folder) else "paused"
+    if there(job, folder):
+        return "done"
+    if not watch.interrupt.asked:
+        raise runner.RunFailed(f"trial {job.trial.id} ended before its end; its folder is {folder}")
+    return "paused"
 
 
 def there(job: Job, folder: Path) -> bool:

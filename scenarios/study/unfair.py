@@ -52,7 +52,9 @@ def _edges(study: Study, rows: Sequence[Row]) -> list[str]:
 
 
 def _missing(study: Study, rows: Sequence[Row]) -> list[str]:
-    lacking = [row for row in rows if any(one.status in ("missing", "failed") for one in row.best.reached)]
+    lacking = [
+        row for row in rows if any(one.status in ("missing", "failed", "interrupted") for one in row.best.reached)
+    ]
     return [f"Seeds are missing, as their runs failed, for {_names(lacking)}."] if lacking else []
 
 

@@ -14,12 +14,14 @@ import pytest
 import scenarios
 from fl_ef21.errors import InputError
 from scenarios import compare
+from scenarios.progress import Progress
 from scenarios.results import Result
 from scenarios.runner import Stopped
 from scenarios.study import conduct
 from scenarios.study.plan import plan
+from scenarios.study.reached import over, reached
 from scenarios.study.shown import Silent
-from scenarios.study.trial import Cache, Job, do
+from scenarios.study.trial import Cache, Job, Watch, do
 from tests.scenarios.study.studies import study
 
 TEXT = 'seeds = [0, 1]\nbaseline = "sgdm"\n[grid]\n"method.k" = [5, 20]\n[machine]\nparallel = 0\n'
@@ -153,7 +155,7 @@ def test_a_study_goes_on_with_the_code_it_began_with_unless_forced(ran: Path, tm
         conduct.resume(tmp_path)
 
 
-def test_ctrl_c_pauses_what_runs_and_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_between_trials_says_how_to_go_on(tmp_path: Path) -> None:
     class Once(Silent):
         def trials(self, done: int, paused: int, running: int, expected: int) -> None:
             if done == 1:
@@ -163,3 +165,24 @@ def test_ctrl_c_pauses_what_runs_and_says_how_to_go_on(tmp_path: Path) -> None:
     with pytest.raises(Stopped, match="go on with: fl-ef21 study"):
         conduct.run(study(TEXT), out, shown=Once())
     assert len(list((out / "trials").iterdir())) == 1 and not (out / ".stop").exists()
+
+
+def test_ctrl_c_in_a_trial_pauses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed(watch: Watch, progress: Progress) -> None:
+        if progress.round == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Watch, "round", pressed)
+    out = tmp_path / "out"
+    with pytest.raises(Stopped):
+        conduct.run(study(TEXT), out)
+    (trial,) = (out / "trials").iterdir()
+    assert json.loads((trial / "summary.json").read_text())["methods"][0]["rounds"] == 3
+
+
+def test_a_trial_that_too_few_clients_answered_is_over(tmp_path: Path) -> None:
+    method = {"status": "interrupted", "reason": "no quorum: 3 rounds in a row", "rounds": 4}
+    (tmp_path / "summary.json").write_text(json.dumps({"status": "interrupted", "methods": [method]}))
+    assert over(tmp_path) and not reached(tmp_path, None).sound
+    (tmp_path / "summary.json").write_text(json.dumps({"status": "interrupted", "methods": [method | {"reason": ""}]}))
+    assert not over(tmp_path)
