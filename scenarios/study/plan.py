@@ -126,9 +126,9 @@ def kind(scenario: Scenario) -> str:
 
 def digest(scenario: Scenario) -> str:
     """16 letters that tell scenarios apart by what they measure: not by their name, nor by how fast."""
-    told = scenario.model_dump(exclude={"name", "engine", "cuts", "durability"})
+    told = scenario.model_dump(exclude={"name", "engine", "cuts", "durability"}, exclude_defaults=True)
     for method in told["method"]:
-        method.pop("label")
+        method.pop("label", None)
     return _hashed(told)
 
 
