@@ -29,7 +29,10 @@ def settled(plan: Plan) -> Plan:
                     scenario = _same_step(plan.trials(arm)[0].scenario, steps)
                     chaos.check(scenario, "resident")
                     timing.check(scenario, real=False)
-                    setup = fleets.settled(prepare(scenario)) if setup is None else again(setup, scenario)
+                    if setup is None:
+                        setup = fleets.settled(prepare(scenario))
+                    else:
+                        again(setup, scenario)
                 except InputError as error:
                     wrong.append(_told(plan, arm, error))
             if setup is not None:

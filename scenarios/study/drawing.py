@@ -80,7 +80,9 @@ _READ: Mapping[str, Callable[[float], str]] = {
 
 
 def read(figure: str, value: float) -> str:
-    """A figure as people read it."""
+    """A figure as people read it; inf is a target that was not reached."""
+    if value == math.inf:
+        return "not reached"
     return _READ[figure](value) if figure in _READ else units.short(value)
 
 

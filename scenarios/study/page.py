@@ -97,7 +97,7 @@ def _cell(row: Row | None, column: Sequence[Row | None], objective: str) -> str:
     values = [r.means[objective].mean for r in column if r is not None and math.isfinite(r.means[objective].mean)]
     mean = row.means[objective]
     if not math.isfinite(mean.mean):
-        return f"<td>{'not reached' if objective in TO_TARGET and mean.n else 'diverged'}</td>"
+        return f"<td>{drawing.read(objective, mean.mean) if mean.n else 'diverged'}</td>"
     low, high = min(values), max(values)
     larger = objective == "test_accuracy"
     share = 1.0 if high == low else (mean.mean - low) / (high - low)

@@ -15,6 +15,7 @@ from scenarios.study import conduct
 from tests.scenarios.study.studies import SCENARIO, study
 
 TEXT = """
+seeds = [0]
 gamma = [0.05, 0.2, 0.8]
 [grid]
 "partition.alpha" = [0.1, 1.0]

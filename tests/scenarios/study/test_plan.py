@@ -117,6 +117,13 @@ def test_what_only_the_data_can_show_is_told_before_the_first_trial() -> None:
     assert any("partition.clients = 6: ef21-sgdm, k 100000: method.k = 100000: must be" in line for line in lines)
 
 
+def test_a_step_of_the_reference_device_is_measured_once_for_all_trials() -> None:
+    text = SCENARIO.replace("rounds = 8", 'rounds = 8\ndevices = {profile = "phones-2020"}')
+    made = settled(plan(study('[grid]\n"partition.alpha" = [0.1, 1.0]', text)))
+    steps = {t.scenario.devices and t.scenario.devices.step_seconds for arm in made.arms for t in made.trials(arm)}
+    assert len(steps) == 1 and None not in steps
+
+
 def test_a_method_or_baseline_that_is_not_there_is_refused_with_the_nearest() -> None:
     with pytest.raises(InputError, match="did you mean 'ef21-sgdm'"):
         plan(study('[grid]\nmethod = ["ef21-sgmd"]'))
