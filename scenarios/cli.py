@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from scenarios import cli_deploy, cli_devices, cli_pictures
+from scenarios import cli_deploy, cli_devices, cli_pictures, cli_study
 from scenarios.cli_options import Trackers
 
 # arguments are explained in docstrings: click 8.5 drops the help of Typer's arguments
@@ -25,6 +25,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.add_typer(cli_deploy.app, name="deploy")
 app.add_typer(cli_devices.app, name="devices")
+app.command()(cli_study.study)
 
 
 class Format(StrEnum):
@@ -43,6 +44,7 @@ class Kind(StrEnum):
     models = "models"
     data = "data"
     scenarios = "scenarios"
+    studies = "studies"
     profiles = "profiles"
 
 

@@ -33,19 +33,39 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Scenario:
     Paths of data inside it are taken from the current folder, else from the scenario file's.
     Raises: ScenarioError.
     """
-    file = _find(Path(path))
+    file = found(Path(path))
+    return build(text_of(file), str(file), file.parent, overrides)
+
+
+def text_of(file: Path) -> str:
+    """A file's text. Raises: ScenarioError."""
     try:
-        text = file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ScenarioError(f"{file}: byte {error.start} is not UTF-8 text") from error
     except OSError as error:
         raise ScenarioError(f"{file}: cannot be read: {error.strerror}") from error
-    return _build(text, str(file), file.parent, overrides)
+
+
+def table_of(text: str, file: str) -> dict[str, Any]:
+    """Raises: ScenarioError where `text` is not TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{file}: this is not TOML: {error}") from error
+
+
+def change(table: dict[str, Any], overrides: Sequence[str]) -> dict[Place, str]:
+    """Change keys of a scenario's table; returns what was changed. Raises: ScenarioError."""
+    changed: dict[Place, str] = {}
+    for override in sorted(overrides, key=_turn):
+        changed |= _override(table, override)
+    return changed
 
 
 def parse(text: str, overrides: Sequence[str] = ()) -> Scenario:
     """A scenario from TOML text. Raises: ScenarioError."""
-    return _build(text, "scenario", Path.cwd(), overrides)
+    return build(text, "scenario", Path.cwd(), overrides)
 
 
 def resolve(word: str) -> Scenario:
@@ -75,7 +95,8 @@ def to_toml(scenario: Scenario) -> str:
     return tomlkit.dumps({key: value for key, value in table.items() if value != {}})
 
 
-def _find(path: Path) -> Path:
+def found(path: Path) -> Path:
+    """The file of a path, a run folder, or a name of the gallery. Raises: ScenarioError."""
     if path.is_file():
         return path
     known = gallery()
@@ -89,14 +110,10 @@ def _find(path: Path) -> Path:
     raise ScenarioError(f"{path}: there is no such file, and no scenario of that name; {near}")
 
 
-def _build(text: str, file: str, folder: Path, overrides: Sequence[str]) -> Scenario:
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(f"{file}: this is not TOML: {error}") from error
-    changed: dict[Place, str] = {}
-    for override in sorted(overrides, key=_turn):
-        changed |= _override(table, override)
+def build(text: str, file: str, folder: Path, overrides: Sequence[str]) -> Scenario:
+    """The scenario of a file's text. `folder`: where files are that it names. Raises: ScenarioError."""
+    table = table_of(text, file)
+    changed = change(table, overrides)
     try:
         scenario = Scenario.model_validate(table)
     except ValidationError as error:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from fl_ef21.errors import nearest
-from scenarios.schema import SECTIONS, Scenario
-from scenarios.schema_method import Decay
+from scenarios.schema import Scenario
 
 Place = tuple[str | int, ...]  # a path of keys and positions, such as ("method", 1, "gamma")
 TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text in quotes",
@@ -30,10 +29,14 @@ NEEDED = {
 
 
 def lines(
-    error: ValidationError, table: Mapping[str, Any], text: str, file: str, changed: Mapping[Place, str]
-) -> list[str]:
-    """One line for each mistake in `table`, which is the file's `text` with keys `changed` by overrides."""
-    found = [_line(place, told, text, file, changed) for place, told in _by_place(error, table).items()]
+    error: ValidationError, table: Mapping[str, Any], text: str, file: str, changed: Mapping[Place, str],
+    whole: type[BaseModel] = Scenario,
+) -> list[str]:  # fmt: skip
+    """One line for each mistake in `table`, which is the file's `text` with keys `changed` by overrides.
+
+    whole: what the file is to be.
+    """
+    found = [_line(place, told, text, file, changed, whole) for place, told in _by_place(error, table).items()]
     return list(dict.fromkeys(found))
 
 
@@ -58,26 +61,28 @@ def _place(loc: Place, table: Any, missing: bool) -> Place:
     return place
 
 
-def _line(place: Place, told: Sequence[Any], text: str, file: str, changed: Mapping[Place, str]) -> str:
+def _line(
+    place: Place, told: Sequence[Any], text: str, file: str, changed: Mapping[Place, str], whole: type[BaseModel]
+) -> str:
     first, key = told[0], _dotted(place)
     value = first["input"]
     blamed = [override for at, override in changed.items() if place[: len(at)] == at]
     if blamed and first["type"] != "missing":
-        return f"--set {blamed[-1]}: {_advice(place, told)}"
+        return f"--set {blamed[-1]}: {_advice(place, told, whole)}"
     number = _line_number(place, text)
     where = f"{file}, line {number}" if number else file
     if first["type"] == "missing":
         return f"{where}: {key} is missing; {NEEDED.get(str(place[-1]), 'it must be given')}"
     if isinstance(value, dict | list):  # too long to repeat
-        return f"{where}: {key}: {_advice(place, told)}" if key else f"{where}: {_advice(place, told)}"
-    return f"{where}: {key} = {value!r}: {_advice(place, told)}"
+        return f"{where}: {key}: {_advice(place, told, whole)}" if key else f"{where}: {_advice(place, told, whole)}"
+    return f"{where}: {key} = {value!r}: {_advice(place, told, whole)}"
 
 
-def _advice(place: Place, told: Sequence[Any]) -> str:
+def _advice(place: Place, told: Sequence[Any], whole: type[BaseModel]) -> str:
     """What would be right, as the end of a sentence."""
     first = told[0]
     if first["type"] == "extra_forbidden":
-        return _unknown_key(place)
+        return _unknown_key(place, whole)
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
     if place == ("method",) and first["type"] == "list_type":
@@ -96,10 +101,11 @@ def _advice(place: Place, told: Sequence[Any]) -> str:
 ALIKE = 0.8  # of difflib: a letter or two apart
 
 
-def _unknown_key(place: Place) -> str:
+def _unknown_key(place: Place, whole: type[BaseModel]) -> str:
     word = str(place[-1]).replace("-", "_")
-    homes = [name for name, section in SECTIONS.items() if word in section.model_fields and name != place[0]]
-    known = list(_section_at(place[:-1]).model_fields)
+    sections = {name: found[0] for name, field in whole.model_fields.items() if (found := _models(field.annotation))}
+    homes = [name for name, section in sections.items() if word in section.model_fields and name != place[0]]
+    known = list(_section_at(place[:-1], whole).model_fields)
     near = nearest(word, known)
     if homes and not get_close_matches(word, known, cutoff=ALIKE):
         headers = " or ".join("[[method]]" if name == "method" else f"[{name}]" for name in homes)
@@ -114,11 +120,19 @@ def _dotted(place: Place) -> str:
     return out
 
 
-def _section_at(place: Place) -> type[BaseModel]:
+def _section_at(place: Place, whole: type[BaseModel]) -> type[BaseModel]:
     """What lists the keys that may stand at a place."""
-    if len(place) == 3 and place[0] == "method":
-        return Decay
-    return SECTIONS[str(place[0])] if place else Scenario
+    for part in map(str, place):
+        found = _models(whole.model_fields[part].annotation) if part in whole.model_fields else []
+        whole = found[0] if found else whole
+    return whole
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that a field's type allows."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models(inner)]
 
 
 def _line_number(place: Place, text: str) -> int | None:
@@ -137,8 +151,8 @@ def _lines_of(text: str) -> dict[Place, int]:
         if header := re.match(r"\s*\[\[?\s*([\w.\-]+)\s*\]", line):
             section = _section(tuple(header[1].split(".")), found, number)
             found.setdefault(section, number)
-        elif key := re.match(r"\s*[\"']?([\w\-]+)[\"']?\s*(\.|=)", line):
-            found.setdefault((*section, key[1]), number)
+        elif key := re.match(r"""\s*(?:["']([^"']+)["']|([\w\-]+))\s*(\.|=)""", line):
+            found.setdefault((*section, key[1] or key[2]), number)
     return found
 
 

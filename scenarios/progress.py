@@ -39,6 +39,7 @@ class Progress:
     uplink_bytes: int
     clients_per_second: float
     seconds_left: float
+    virtual_seconds: float | None = None
 
 
 class Listener(Protocol):

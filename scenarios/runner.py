@@ -28,6 +28,7 @@ from scenarios import changes, chaos, fleets, footprint, places, reference_step,
 from scenarios.folder import alone, refuse_used
 from scenarios.lasting import CUTS, JOURNAL
 from scenarios.loading import load, parse, to_toml
+from scenarios.manner import Manner
 from scenarios.progress import Listener, Silent
 from scenarios.results import Result
 from scenarios.run_file import NAME as RUN_FILE
@@ -62,10 +63,12 @@ class DiskFull(RunFailed):
 def run(
     scenario: Scenario | Path | str, *, out: Path | None = None, runtime: str = "resident",
     listener: Listener | None = None, command: str | None = None, trackers: Sequence[Tracker] = (),
+    manner: Manner | None = None,
 ) -> Result:  # fmt: skip
     """Run every method of a scenario side by side on the same data, partition and samples.
 
     Without `out` nothing is left on disk. Trackers are told of the run besides; one that fails is left out.
+    manner: of one run among many.
     Raises: InputError for what cannot work, before anything starts; RunFailed where no client could be used or the disk
     is full.
     """
@@ -75,26 +78,26 @@ def run(
         with tempfile.TemporaryDirectory(prefix="fl-ef21-") as folder:
             return run(
                 resolved, out=Path(folder) / "run", runtime=runtime, listener=listener, command=command,
-                trackers=trackers,
+                trackers=trackers, manner=manner,
             ).detached()  # fmt: skip
     refuse_used(out)
     listener = listener or Silent()
     listener.message("loading data and checking the scenario")
     chaos.check(resolved, runtime)
     timing.check(resolved, real=False)
-    setup = reference_step.settled(prepare(resolved, alone=runtime == "flower"))
+    setup = reference_step.settled((manner or Manner()).prepare(resolved, alone=runtime == "flower"))
     if setup.choice is not None:
         listener.message(str(setup.choice))
     if told := reference_step.told(resolved, setup):
         listener.message(told)
     command = command or f"fl-ef21 run {out / 'scenario.toml'}"
     begun = RunFile.new(out, to_toml(setup.resolved), runtime, command, fleets.digest(setup.scenario))
-    return _conduct(Session(setup, begun, listener, trackers), execute)
+    return _conduct(Session(setup, begun, listener, trackers, manner), execute)
 
 
 def resume(
     folder: Path, *, overrides: Sequence[str] = (), force: bool = False, listener: Listener | None = None,
-    trackers: Sequence[Tracker] = (),
+    trackers: Sequence[Tracker] = (), manner: Manner | None = None,
 ) -> Result:  # fmt: skip
     """Go on with a run that was interrupted, killed, or ran out of disk, and end as if nothing had been.
 
@@ -110,8 +113,8 @@ def resume(
         timing.check(scenario, real=False)
         fleets.refuse_another(left, scenario)
         listener.message("loading data and checking the scenario")
-        setup = prepare(scenario, alone=left.runtime == "flower")
-        return _conduct(Session(setup, left, listener, trackers), choose(RUNTIMES, left.runtime, "runtime"))
+        setup = (manner or Manner()).prepare(scenario, alone=left.runtime == "flower")
+        return _conduct(Session(setup, left, listener, trackers, manner), choose(RUNTIMES, left.runtime, "runtime"))
 
 
 def serve(setup: Setup, grid: Grid, out: Path, command: str, listener: Listener | None = None) -> Result:
@@ -200,7 +203,8 @@ def _close(session: Session) -> None:
             session.heterogeneity,
         )
         session.recorder.close(summary)
-        report.write(session.out)
+        if session.manner.page:
+            report.write(session.out)
         session.trackers.end(summary)
 
 

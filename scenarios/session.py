@@ -18,10 +18,10 @@ from fl_ef21.failpoints import failpoint
 from fl_ef21.traffic import Traffic
 from scenarios import changes, chaos, heterogeneity, model_files
 from scenarios.folder import alone
-from scenarios.interrupt import Interrupt
 from scenarios.lasting import JOURNAL, Lasting, images, restore
 from scenarios.left import Left, rows_of
 from scenarios.loading import to_toml
+from scenarios.manner import Manner
 from scenarios.progress import Listener, Plan, Progress
 from scenarios.recorder import Recorder, environment
 from scenarios.run_file import RunFile
@@ -50,8 +50,12 @@ class Session:
       trackers: are told of the run besides.
     """
 
-    def __init__(self, setup: Setup, run: RunFile, listener: Listener, trackers: Sequence[Tracker] = ()) -> None:
+    def __init__(
+        self, setup: Setup, run: RunFile, listener: Listener, trackers: Sequence[Tracker] = (),
+        manner: Manner | None = None,
+    ) -> None:  # fmt: skip
         self.setup, self.run, self.out, self.listener = setup, run, run.folder, listener
+        self.manner = manner or Manner()
         self.first = not run.starts
         self.recorder: Recorder | None = None
         self.outcomes: list[tuple[str, Outcome]] = []
@@ -59,7 +63,7 @@ class Session:
         self.faults: dict[str, int] | None = None
         self.heterogeneity: dict[str, Any] | None = None
         self.trackers = Telling(trackers, listener.message)
-        self.interrupt = Interrupt()
+        self.interrupt = self.manner.interrupt
         self.began = time.perf_counter()
 
     def train(self, grid: Grid) -> None:
@@ -181,7 +185,7 @@ class Session:
             method=training.label, method_number=number, round=tally.round, train_loss=row["train_loss"],
             grad_norm_sq=row["grad_norm_sq"], test_accuracy=row["test_accuracy"],
             uplink_bytes=tally.uplink_bytes, clients_per_second=tally.answers / max(tally.seconds, 1e-9),
-            seconds_left=pace * (total - done),
+            seconds_left=pace * (total - done), virtual_seconds=tally.virtual_seconds,
         ))  # fmt: skip
 
 

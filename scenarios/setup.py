@@ -184,6 +184,15 @@ def prepare(scenario: Scenario, *, alone: bool = False, own: Own | None = None, 
     return _under_attack(_settled(setup, measure=not alone and here == where))
 
 
+def again(setup: Setup, scenario: Scenario) -> Setup:
+    """The samples and the problem of `setup` under other methods, in other rounds. Raises: InputError.
+
+    The scenario must have the same seed, data, partition, model, train and attack.
+    """
+    plans = tuple(_plan(scenario, i, method, setup.problem) for i, method in enumerate(scenario.method))
+    return replace(setup, scenario=scenario, plans=plans, source=agreed(_shared_text(scenario)))
+
+
 def _under_attack(setup: Setup) -> Setup:
     """Some of whose clients do what [attack] says."""
     attack, dataset = setup.scenario.attack, setup.dataset

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fl_ef21.data.base import Dataset
@@ -41,7 +42,27 @@ def load(source: str, **options: Any) -> Dataset:
     for option, parameter in known.items():
         if parameter.default is parameter.empty and option not in options:
             raise InputError(f"data.{option}", None, f"is needed by the source {source!r}")
-    return loader(**options)
+    if _kept is None:
+        return loader(**options)
+    key = f"{source} {sorted(options.items())}"
+    if key not in _kept:
+        _kept.clear()  # one at a time: they are large
+        _kept[key] = loader(**options)
+    return _kept[key]
 
 
-__all__ = ["SOURCES", "Dataset", "Loader", "load"]
+@contextmanager
+def kept() -> Iterator[None]:
+    """While this goes on the last data set stays in memory, for whoever loads it again. Nobody may change it."""
+    global _kept
+    before, _kept = _kept, _kept if _kept is not None else {}
+    try:
+        yield
+    finally:
+        _kept = before
+
+
+_kept: dict[str, Dataset] | None = None
+
+
+__all__ = ["SOURCES", "Dataset", "Loader", "kept", "load"]

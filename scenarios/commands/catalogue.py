@@ -38,6 +38,8 @@ def schema(section: str | None) -> None:
 def _lines(kind: str) -> dict[str, str]:
     if kind == "scenarios":
         return _scenarios()
+    if kind == "studies":
+        return _studies()
     if kind == "profiles":
         from scenarios.commands.profiles import names
 
@@ -67,6 +69,12 @@ def _scenarios() -> dict[str, str]:
     from scenarios.loading import gallery
 
     return {name: _comment(path) for name, path in gallery().items()}
+
+
+def _studies() -> dict[str, str]:
+    from scenarios.study.reading import studies
+
+    return {name: _comment(path) for name, path in studies().items()}
 
 
 def _sentence(thing: Any) -> str:
