@@ -37,7 +37,6 @@ from scenarios.samples import FIELD
 from scenarios.schema import Scenario
 from scenarios.session import Session
 from scenarios.setup import Setup, prepare
-from scenarios.summary import summarise
 from scenarios.trackers import Tracker
 from scenarios.warned import warnings_told
 
@@ -190,18 +189,7 @@ def _conduct(session: Session, execute: Callable[[Session], None]) -> Result:
 def _close(session: Session) -> None:
     session.listener.end()
     if session.recorder is not None:
-        seconds, run, fairness = time.perf_counter() - session.began, session.run, session.recorder.fairness.figures
-        summary = summarise(
-            session.setup,
-            run.runtime,
-            run.command,
-            session.outcomes,
-            seconds,
-            session.memory,
-            session.faults,
-            fairness,
-            session.heterogeneity,
-        )
+        summary = session.summary()
         session.recorder.close(summary)
         if session.manner.page:
             report.write(session.out)

@@ -27,6 +27,7 @@ from scenarios.recorder import Recorder, environment
 from scenarios.run_file import RunFile
 from scenarios.schema import Scenario
 from scenarios.setup import Setup
+from scenarios.summary import summarise
 from scenarios.tally import Outcome, Row
 from scenarios.timeline_file import TimelineFile
 from scenarios.trackers import Run as Tracked
@@ -87,6 +88,14 @@ class Session:
                 self.faults = chaos.told(disturbed)
                 if not over:
                     return
+
+    def summary(self) -> dict[str, Any]:
+        """summary.json as far as the run is."""
+        assert self.recorder is not None
+        return summarise(
+            self.setup, self.run.runtime, self.run.command, self.outcomes, time.perf_counter() - self.began,
+            self.memory, self.faults, self.recorder.fairness.figures, self.heterogeneity,
+        )  # fmt: skip
 
     def drop(self) -> None:
         """Stop writing, at once."""

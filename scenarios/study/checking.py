@@ -9,7 +9,7 @@ from typing import Any
 
 from fl_ef21.data import kept
 from fl_ef21.errors import InputError
-from scenarios import chaos, fleets, timing
+from scenarios import chaos, reference_step, timing
 from scenarios.schema import Scenario
 from scenarios.setup import Setup, again, prepare
 from scenarios.study.plan import Arm, Plan, digest, kind, refuse
@@ -30,7 +30,7 @@ def settled(plan: Plan) -> Plan:
                     chaos.check(scenario, "resident")
                     timing.check(scenario, real=False)
                     if setup is None:
-                        setup = fleets.settled(prepare(scenario))
+                        setup = reference_step.settled(prepare(scenario))
                     else:
                         again(setup, scenario)
                 except InputError as error:
