@@ -62,8 +62,8 @@ class Plan:
         if not self.levels:
             return self.compressor(u, keys)
         level = clients.to(u.device) % len(self.levels)
-        kinds = list(dict.fromkeys(self.levels))
-        of = torch.tensor([kinds.index(C) for C in self.levels], device=u.device)[level]
+        kinds = {C: j for j, C in enumerate(dict.fromkeys(self.levels))}
+        of = torch.tensor([kinds[C] for C in self.levels], device=u.device)[level]
         rows = [(of == j).nonzero()[:, 0] for j in range(len(kinds))]
         some = [(C, mine) for C, mine in zip(kinds, rows, strict=True) if len(mine)]
         return arrange([C(u[mine], keys[mine]) for C, mine in some], [mine for _, mine in some])

@@ -1,6 +1,7 @@
-"""Values that differ by class of device: `fraction = { slow = 0.005, fast = 0.02 }`.
+"""Values that differ by class of device: `fraction = { nb-iot = 0.005, other = 0.02 }`, or by link.
 
-A class that is not named takes `other`. What clients are dealt is a list with an entry for each of them.
+A class that is not named takes `other`. `{ slow = 0.005, fast = 0.02 }` goes by link where no class has these names:
+slow is who sends at less than the median rate. What clients are dealt is a list with an entry for each of them.
 """
 
 from __future__ import annotations
@@ -8,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from fl_ef21.errors import InputError, nearest
 from scenarios import fleets
 from scenarios.schema import Scenario
 
 OTHER = "other"
+LINKS = {"slow", "fast"}
 
 
 def each(scenario: Scenario, field: str, value: Any) -> Any:
@@ -24,8 +28,11 @@ def each(scenario: Scenario, field: str, value: Any) -> Any:
         return value
     if scenario.devices is None:
         raise InputError(field, dict(value), "is by class of device and needs [devices]; or give a number or a list")
-    kinds = fleets.kinds(scenario, scenario.partition.clients)
-    known = sorted(fleets.classes(scenario))
+    n, known = scenario.partition.clients, sorted(fleets.classes(scenario))
+    if set(value) == LINKS and not LINKS & set(known):
+        rates = fleets.uplinks(scenario, n)
+        return [value["slow" if slow else "fast"] for slow in (rates < np.median(rates)).tolist()]
+    kinds = fleets.kinds(scenario, n)
     for name in value:
         if name not in (*known, OTHER):
             raise InputError(f"{field}.{name}", value[name], f"is no class of the profile; {nearest(name, known)}")

@@ -60,7 +60,8 @@ def _of(own: DataFrame, most: int) -> Drawn:
     last = len(own) - 1
     keep = list(range(len(own))) if last < most else [i * last // (most - 1) for i in range(most)]
     some = own.iloc[keep]
-    columns = [some[name].tolist() for name in ("client", "used", "samples", "device_class")]
+    samples = [units.finite(v) for v in some["samples"].tolist()]  # not known where they lie on devices
+    columns = [some["client"].tolist(), some["used"].tolist(), samples, some["device_class"].tolist()]
     columns += [[_short(v) for v in some[key].tolist()] for key in MEASURES]
     return {"quantiles": quantiles, "clients": [list(row) for row in zip(*columns, strict=True)]}
 

@@ -76,6 +76,14 @@ def kinds(scenario: Scenario, clients: int) -> tuple[str, ...]:
     return ("",) * clients if profile is None else Fleet.deal(profile, clients, scenario.seed, 1.0).kinds
 
 
+def uplinks(scenario: Scenario, clients: int) -> Array:
+    """(clients,) mean bytes per second towards the server. Raises: InputError where the profile cannot be used."""
+    profile = check(scenario)
+    assert profile is not None
+    fleet = Fleet.deal(profile, clients, scenario.seed, 1.0 if profile.needs_reference else None)
+    return fleet.up.rates
+
+
 def classes(scenario: Scenario) -> set[str]:
     """The names of all classes of the profile, also of such as no client is. Raises: InputError."""
     profile = check(scenario)

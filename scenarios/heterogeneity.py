@@ -8,9 +8,9 @@ import numpy as np
 
 from fl_ef21.blocks import Array
 from fl_ef21.problems.dissimilarity import dissimilarity
+from fl_ef21.rarity import rarity
 from scenarios import fleets
 from scenarios.setup import Setup
-from scenarios.skew import rarity
 from scenarios.spreads import gini, spearman
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import NormalDist
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from fl_ef21 import feature_skew
 from fl_ef21.blocks import Array
 from fl_ef21.data import Dataset
 from fl_ef21.errors import InputError
+from fl_ef21.rarity import correlated
 from scenarios import fleets
 from scenarios.schema import Scenario
 
@@ -31,14 +31,6 @@ def skewed(scenario: Scenario, dataset: Dataset, parts: Sequence[Array]) -> tupl
     return dataset, found
 
 
-def rarity(counts: Array) -> Array:
-    """(n,) of label counts (n, classes): the mean of -log(share of its class among all) over a client's samples."""
-    total = counts.sum(axis=0)
-    surprise = -np.log(np.maximum(total, 1) / max(1, total.sum()))
-    found: Array = counts @ surprise / np.maximum(1, counts.sum(axis=1))
-    return found
-
-
 def _correlated(scenario: Scenario, dataset: Dataset, parts: list[Array]) -> list[Array]:
     """The parts in another order: a client's rank by rarity goes with its device's rank by slowness."""
     rho = scenario.partition.correlation
@@ -50,18 +42,4 @@ def _correlated(scenario: Scenario, dataset: Dataset, parts: list[Array]) -> lis
         raise InputError("partition.correlation", rho, advice)
     n, classes = len(parts), len(dataset.classes)
     counts = np.stack([np.bincount(dataset.labels[part], minlength=classes) for part in parts])
-    slow = _scores(fleets.steps(scenario, n))
-    noise = np.random.default_rng([scenario.seed, 0xC0]).standard_normal(n)
-    score = rho * slow + np.sqrt(1 - rho**2) * noise
-    order = np.argsort(rarity(counts), kind="stable")
-    found = [parts[0]] * n
-    for client, part in zip(np.argsort(score, kind="stable").tolist(), order.tolist(), strict=True):
-        found[client] = parts[part]
-    return found
-
-
-def _scores(values: Array) -> Array:
-    """(n,) standard normal scores of the ranks; equal values by client."""
-    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
-    normal = NormalDist()
-    return np.array([normal.inv_cdf((rank + 0.5) / len(values)) for rank in ranks.tolist()])
+    return correlated(parts, counts, fleets.steps(scenario, n), rho, scenario.seed)
