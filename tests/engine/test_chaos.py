@@ -68,7 +68,8 @@ def undisturbed(setup: Setup = SETUP) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("actors", "kill", "kills"), [(0, "6%", 3), pytest.param(2, "2%", 1, marks=pytest.mark.system)]
+    ("actors", "kill", "kills"),
+    [(0, "6%", 3), pytest.param(2, "2%", 1, marks=[pytest.mark.system, pytest.mark.nightly])],
 )
 def test_kills_and_duplicates_do_not_change_a_bit(actors: int, kill: str, kills: int) -> None:
     with grid_of(f"kill={kill},duplicate=15%,seed=2", actors=actors) as grid:

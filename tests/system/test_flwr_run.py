@@ -176,6 +176,7 @@ def test_another_number_of_supernodes_is_told_with_the_cure(user: User, nodes: i
     assert not out.exists()
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("ran")
 def test_a_second_working_tree_on_the_same_superlink_is_stopped_by_name(user: User) -> None:
     """Ray's workers import from the folder in which the SuperLink was started."""
