@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -30,23 +31,23 @@ class Looks:
 
     def seen(self, begun: float, arrivals: Array) -> float:
         """When the last of the `arrivals` (m,) is seen by a server that began to look at `begun`."""
-        growing, waiting, time, at = self._growing(), np.sort(arrivals), begun, 0
+        growing, waiting, time, at = self._growing(), sorted(arrivals.tolist()), begun, 0
         while at < len(waiting):
-            ahead = float(waiting[at]) - time
+            ahead = waiting[at] - time
             if ahead <= growing[-1]:
-                time += float(growing[np.searchsorted(growing, ahead)])
+                time += growing[bisect_left(growing, ahead)]
             else:
                 pause = self.most if self.growth > 1 else self.first
-                time += float(growing[-1]) + math.ceil((ahead - growing[-1]) / pause) * pause
-            at = max(at + 1, int(np.searchsorted(waiting, time, side="right")))
+                time += growing[-1] + math.ceil((ahead - growing[-1]) / pause) * pause
+            at = max(at + 1, bisect_right(waiting, time))
         return time
 
-    def _growing(self) -> Array:
+    def _growing(self) -> list[float]:
         """When it looks after something came, in seconds from then, until the pauses grow no more."""
         pauses = [self.first]
         while pauses[-1] < self.most and self.growth > 1:
             pauses.append(min(self.growth * pauses[-1], self.most))
-        return np.cumsum(pauses)
+        return np.cumsum(pauses).tolist()  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
