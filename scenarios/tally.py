@@ -94,7 +94,7 @@ class Outcome:
     @classmethod
     def of(cls, note: Mapping[str, Any], rows: list[Row]) -> Outcome:
         tally, asides = Tally(**note["tally"]), Cost(*note["asides"])
-        return cls(note["status"], note["reason"], tally, rows, asides, note["ledger_bytes"], note["devices"])
+        return cls(note["status"], note["reason"], tally, rows, asides, note["ledger_bytes"], note.get("devices"))
 
 
 class Keep(Protocol):
