@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +11,6 @@ import torch
 from clients import METHODS
 from clients.program import Program
 from fl_ef21 import partition, problems
-from fl_ef21.compressors import make, short
-from fl_ef21.compressors.levels import make_levels
 from fl_ef21.data import Dataset
 from fl_ef21.engine import Settings
 from fl_ef21.engine.pool import split
@@ -24,33 +20,20 @@ from fl_ef21.plan import Plan
 from fl_ef21.problems.attacks import attacked
 from fl_ef21.problems.choosing import Choice, choose
 from fl_ef21.provenance import agreed
-from fl_ef21.schedule import Schedule
 from fl_ef21.sealing import ServerKeys
-from fl_ef21.shadow import Shadow
 from fl_ef21.store import Store
 from fl_ef21.threads import computing_with
-from fl_ef21.types import Compressor, Problem
-from fl_ef21.wire import layers_of
+from fl_ef21.types import Problem
 from scenarios.by_class import each
 from scenarios.loading import to_toml
+from scenarios.plans import DTYPES, aggregate, buffer, plan_of
 from scenarios.samples import Own, find, given, useless
 from scenarios.schema import Cuts, Engine, Scenario
-from scenarios.schema_method import Method, default_values
-from scenarios.schema_rounds import at_work
-from strategies import SERVERS
-from strategies.descent import Descent
 from strategies.flower import CompressedStrategy
-from strategies.flower_buffer import Buffer
 from strategies.flower_quorum import Quorum
 from strategies.guard import Limits
 from strategies.history import Kept
-from strategies.robust_named import Aggregate, aggregate_of
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
-COMPRESSOR_KEYS = (
-    "k", "fraction", "block", "threshold", "levels", "bucket", "rank", "iterations", "scaled", "contractive", "values",
-    "scale_block",
-)  # fmt: skip
 TILE_BYTES = 4 << 20  # one array of a tile, so that a tile's few arrays stay in the cache
 TILE_MOST = 32
 TILES_LEAST = 8  # so that few clients, too, spread over the actors
@@ -138,9 +121,9 @@ class Setup:
             weights=self.problem.weights, participation=train.participation,
             optimizer=method.optimizer, optimizer_args=method.optimizer_args, source=self.source, run=run,
             account=self.scenario.evaluate.traffic != "off", late=train.late,
-            limits=Limits(**self.scenario.guard.model_dump()), aggregate=_aggregate(self.scenario, number),
+            limits=Limits(**self.scenario.guard.model_dump()), aggregate=aggregate(self.scenario, number),
             quorum=Quorum(train.min_reports, train.over_selection), start_clients=train.start_clients,
-            patience=train.patience, buffer=_buffer(self.scenario),
+            patience=train.patience, buffer=buffer(self.scenario),
         )  # fmt: skip
         if self.keys is not None:
             strategy.nodes.authenticate(self.keys)
@@ -176,7 +159,7 @@ def prepare(scenario: Scenario, *, alone: bool = False, own: Own | None = None, 
         local_steps=each(scenario, "train.local_steps", train.local_steps),
         local_rate=train.local_rate, partial=partial,
     )  # fmt: skip
-    plans = tuple(_plan(scenario, i, method, problem) for i, method in enumerate(scenario.method))
+    plans = tuple(plan_of(scenario, i, method, problem) for i, method in enumerate(scenario.method))
     if dataset is not None:  # the problem has its own copy, client after client
         nothing = np.empty((0, *dataset.shape), dtype=np.float32)
         dataset = replace(dataset, features=nothing, test_features=nothing)
@@ -189,7 +172,7 @@ def again(setup: Setup, scenario: Scenario) -> Setup:
 
     The scenario must have the same seed, data, partition, model, train and attack.
     """
-    plans = tuple(_plan(scenario, i, method, setup.problem) for i, method in enumerate(scenario.method))
+    plans = tuple(plan_of(scenario, i, method, setup.problem) for i, method in enumerate(scenario.method))
     return replace(setup, scenario=scenario, plans=plans, source=agreed(_shared_text(scenario)))
 
 
@@ -234,78 +217,3 @@ def device(scenario: Scenario) -> str:
     if not torch.cuda.is_available() and scenario.engine.address is None:
         raise InputError("engine.gpus_per_actor", share, "this machine has no GPU; use 0 to compute on the CPU")
     return "cuda"
-
-
-def _plan(scenario: Scenario, number: int, method: Method, problem: Problem) -> Plan:
-    options = {key: getattr(method, key) for key in COMPRESSOR_KEYS if getattr(method, key) is not None}
-    options = {key: each(scenario, f"method[{number}].{key}", value) for key, value in options.items()}
-    try:
-        levels = make_levels(method.compressor, dim=problem.dim, shapes=problem.shapes, **options)
-        Descent(torch.zeros(problem.dim), problem.shapes, method.optimizer, method.optimizer_args, 1.0)
-    except InputError as error:
-        raise InputError(f"method[{number}].{error.field}", error.value, error.advice) from error
-    _aggregate(scenario, number)
-    return Plan(
-        label=method.label, method=method.name, eta=_schedule(method.eta), gamma=_schedule(method.gamma),
-        compressor=levels[0], start=scenario.train.start, seed=scenario.seed, dtype=DTYPES[scenario.train.dtype],
-        levels=levels if len(levels) > 1 else (), downlink=_downlink(scenario, number, problem),
-        shadows=tuple(_shadow(scenario, i, word, problem) for i, word in enumerate(scenario.shadow)),
-        layers=layers_of(problem.shapes) if method.layer_aware else (),
-    )  # fmt: skip
-
-
-def _buffer(scenario: Scenario) -> Buffer | None:
-    train = scenario.train
-    if train.mode == "synchronous" or train.buffer is None:
-        return None
-    return Buffer(train.buffer, at_work(train, scenario.partition.clients))
-
-
-def _aggregate(scenario: Scenario, number: int) -> Aggregate | None:
-    """What makes g of the clients' g_i; None for their sum. Raises: InputError."""
-    method, field = scenario.method[number], f"method[{number}]"
-    if method.aggregate == "mean" and method.mixing is None:
-        return None
-    try:
-        found = aggregate_of(method.aggregate, method.mixing, scenario.seed)
-    except InputError as error:
-        raise InputError(f"{field}.{error.field}", error.value, error.advice) from error
-    if not SERVERS[METHODS[method.name].server].remembers:
-        knowing = ", ".join(name for name, half in METHODS.items() if SERVERS[half.server].remembers)
-        advice = f"needs a method whose server knows every client's g_i: {knowing}; the increments of others are sparse"
-        raise InputError(f"{field}.aggregate", method.aggregate, advice)
-    return found
-
-
-def _named(scenario: Scenario, word: str, field: str, problem: Problem) -> Compressor:
-    """The compressor of a word, its values as a method's would be. Raises: InputError about `field`."""
-    try:
-        name, options = short.parse(word)
-        options.setdefault("values", default_values(name, scenario.train.dtype))
-        return make(name, dim=problem.dim, shapes=problem.shapes, **options)
-    except InputError as error:
-        where = field if error.field == "compressor" else f"{field}.{error.field}"
-        raise InputError(where, error.value, error.advice) from error
-
-
-def _downlink(scenario: Scenario, number: int, problem: Problem) -> Compressor | None:
-    """The compressor of the model's way down. Raises: InputError."""
-    word, field = scenario.method[number].downlink, f"method[{number}].downlink"
-    if word is None:
-        return None
-    C = _named(scenario, word, field, problem)
-    if not C.contractive:
-        advice = 'must contract, so that what is left out of the model gets smaller: such as "topk:0.05" or "sign"'
-        raise InputError(field, word, advice)
-    return C
-
-
-def _shadow(scenario: Scenario, i: int, word: str, problem: Problem) -> Shadow:
-    return Shadow(word, _named(scenario, word, f"shadow[{i}]", problem))
-
-
-def _schedule(given: Any) -> Schedule:
-    if isinstance(given, int | float):
-        return Schedule(float(given))
-    fields: Mapping[str, float] = given.model_dump()
-    return Schedule(**fields)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -75,7 +75,8 @@ class CompressedStrategy(Strategy):
         patience: float = PATIENCE, buffer: Buffer | None = None,
     ) -> None:  # fmt: skip
         self.plan, self.half, self.participation, self.quorum = plan, half, participation, quorum
-        self.late, self.buffer, self.mail = "apply" if buffer else late, buffer, cast(Mail | None, None)
+        self.late, self.buffer = "apply" if buffer else late, buffer
+        self.mail: Mail | None = None
         self.busy: Array = np.empty(0, np.int64)
         self.clients, self.dim, self.members = len(weights), len(x), Members(weights)
         self.descent = Descent(x, shapes, optimizer, optimizer_args, plan.gamma(1))
