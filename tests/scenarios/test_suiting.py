@@ -72,11 +72,11 @@ def test_hyperparameters_reach_the_half_in_every_round_and_may_fall() -> None:
 
 def test_a_compressor_that_a_method_is_not_defined_for_is_refused() -> None:
     message = told({"name": "t:unbiased"})
-    assert message.startswith("method[0].compressor = 'topk': t:unbiased needs an unbiased compressor, such as 'randk'")
+    assert message.startswith("method[0].compressor = 'topk': t:unbiased needs an unbiased compressor, such as 'qsgd'")
 
 
 def test_local_steps_that_a_method_does_not_know_are_refused() -> None:
-    randk = {"name": "t:unbiased", "compressor": "randk", "k": 5, "scaled": True}
+    randk = {"name": "t:unbiased", "compressor": "randk", "k": 5, "scaled": True, "values": "exact"}
     message = told(randk, train={"local_steps": 2, "local_rate": 0.1})
     assert message == "train.local_steps = 2: t:unbiased knows but one; remove it"
 
