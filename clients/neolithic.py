@@ -37,7 +37,7 @@ class Neolithic:
     message: ClassVar[str] = "sum"
 
     def __post_init__(self) -> None:
-        if not (self.R >= 1 and self.R == int(self.R)):
+        if not (self.R >= 1 and float(self.R).is_integer()):
             raise InputError("R", self.R, "must be a whole number of at least 1")
 
     def start(self, q: Vector) -> State:

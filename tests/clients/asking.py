@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fl_ef21.messages import whole
 from strategies import SERVERS
-from tests.clients.test_closed_forms import CURVES, ROOTS, D, N, gradients, zero
+from tests.clients.test_closed_forms import CURVES, ROOTS, N, gradients, zero
 from tests.loop import Compress
 
 WEIGHTS = torch.full((N,), 1 / N, dtype=torch.float64)
