@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tests.oracles.given import Case, Given
+from tests.oracles.given import Case, Given, Rule, Vector
 
-Vector = NDArray[np.float64]
 Answer = Callable[[int, Vector, int, Vector], Vector]  # (i, x, t, the server's g before) -> the message of client i
 
 
@@ -47,7 +45,7 @@ def ef21_mvr(given: Given) -> list[Vector]:
     v, g, old = table(given), table(given), dict[int, Vector]()
 
     def answer(i: int, x: Vector, t: int, told: Vector) -> Vector:
-        if t == 1 and given.start:
+        if given.first(t):
             v[i], c = given.q(i, x, t), given.q(i, x, t)
         else:
             v[i] = given.q(i, x, t) + (1 - given.eta(t)) * (v[i] - given.q(i, old.get(i, x), t))
@@ -62,7 +60,7 @@ def ef21_page(given: Given) -> list[Vector]:
     v, g, old = table(given), table(given), dict[int, Vector]()
 
     def answer(i: int, x: Vector, t: int, told: Vector) -> Vector:
-        if t == 1 and given.start:
+        if given.first(t):
             v[i] = c = given.exact(i, x)
         else:
             if given.coin(i, t, given.hyper["p"]):
@@ -76,14 +74,14 @@ def ef21_page(given: Given) -> list[Vector]:
     return remembered(given, answer)
 
 
-def absolute(momenta: int) -> Callable[[Given], list[Vector]]:
+def absolute(momenta: int) -> Rule:
     """EF21-SGD-abs, EF21-SGDM-abs and EF21-SGD2M-abs: none, one or two momenta."""
 
     def rule(given: Given) -> list[Vector]:
         m, g = [table(given) for _ in range(momenta)], table(given)
 
         def answer(i: int, x: Vector, t: int, told: Vector) -> Vector:
-            w, first = given.q(i, x, t), t == 1 and given.start
+            w, first = given.q(i, x, t), given.first(t)
             for v in m:
                 w = v[i] = w if first else (1 - given.eta(t)) * v[i] + given.eta(t) * w
             c = w if first else given.gamma(t) * given.C((w - g[i]) / given.gamma(t), i, t)
@@ -95,7 +93,7 @@ def absolute(momenta: int) -> Callable[[Given], list[Vector]]:
     return rule
 
 
-def ideal(momentum: bool) -> Callable[[Given], list[Vector]]:
+def ideal(momentum: bool) -> Rule:
     def rule(given: Given) -> list[Vector]:
         def answer(i: int, x: Vector, t: int, told: Vector) -> Vector:
             h = given.exact(i, x)
@@ -125,7 +123,7 @@ def neolithic(given: Given) -> list[Vector]:
     def answer(i: int, x: Vector, t: int, told: Vector) -> Vector:
         w = e[i] + given.gamma(t) * given.q(i, x, t)
         sent = np.zeros_like(w)
-        for r in range(given.hyper["R"]):
+        for r in range(int(given.hyper["R"])):
             sent = sent + given.C(w - sent, i, t, r)
         e[i] = w - sent
         return sent
@@ -138,7 +136,7 @@ def econtrol(given: Given) -> list[Vector]:
 
     def answer(i: int, x: Vector, t: int, told: Vector) -> Vector:
         q = given.q(i, x, t)
-        delta = q if t == 1 and given.start else given.C(given.eta(t) * e[i] + q - h[i], i, t)
+        delta = q if given.first(t) else given.C(given.eta(t) * e[i] + q - h[i], i, t)
         e[i], h[i] = e[i] + q - h[i] - delta, h[i] + delta
         return delta
 
@@ -150,7 +148,7 @@ def ef21_pp(given: Given) -> list[Vector]:
 
     def answer(i: int, x: Vector, t: int, told: Vector) -> Vector:
         full = given.exact(i, x)
-        c = full if t == 1 and given.start else given.C(full - g[i], i, t)
+        c = full if given.first(t) else given.C(full - g[i], i, t)
         g[i] = g[i] + c
         return c
 
@@ -163,7 +161,7 @@ def ef21_plus(given: Given) -> list[Vector]:
     for t in range(1, given.steps + 1):
         for i in given.who(t):
             q = given.q(i, x, t)
-            if t == 1 and given.start:
+            if given.first(t):
                 g[i] = q
                 continue
             b, m = given.C(q, i, t, 0), g[i] + given.C(q - g[i], i, t, 1)
@@ -178,7 +176,7 @@ def beer(given: Given) -> list[Vector]:
 
     def answer(i: int, x: Vector, t: int, told: Vector) -> Vector:
         q = given.q(i, x, t)
-        if t == 1 and given.start:
+        if given.first(t):
             v[i] = c = q
         else:
             v[i] = v[i] + given.hyper["mix"] * (told - g[i]) + q - old[i]
@@ -189,20 +187,24 @@ def beer(given: Given) -> list[Vector]:
     return remembered(given, answer)
 
 
-SPARSE = {"gamma": 0.2, "compressor": "topk", "k": 5}
-CUT = {"gamma": 0.2, "compressor": "hard-threshold", "threshold": 0.05}
+TOPK = {"compressor": "topk", "k": 40}
+CUT = {"compressor": "hard-threshold", "threshold": 0.05}
+ZERO = ("zero",)
 CASES = [
-    Case({"name": "ef21-mvr", "eta": 0.3} | SPARSE, ef21_mvr),
-    Case({"name": "ef21-page", "hyper": {"p": 0.3}} | SPARSE, ef21_page),
-    Case({"name": "ef21-sgd-abs"} | CUT, absolute(0)),
-    Case({"name": "ef21-sgdm-abs", "eta": 0.3} | CUT, absolute(1)),
-    Case({"name": "ef21-sgd2m-abs", "eta": 0.3} | CUT, absolute(2)),
-    Case({"name": "ef21-sgd-ideal"} | SPARSE, ideal(momentum=False)),
-    Case({"name": "ef21-sgdm-ideal", "eta": 0.3} | SPARSE, ideal(momentum=True)),
-    Case({"name": "ef14-momentum", "eta": 0.3} | SPARSE, ef14_momentum),
-    Case({"name": "neolithic", "hyper": {"R": 3}} | SPARSE, neolithic),
-    Case({"name": "econtrol", "eta": 0.05} | SPARSE, econtrol),
-    Case({"name": "ef21-pp"} | SPARSE, ef21_pp),
-    Case({"name": "ef21-plus"} | SPARSE, ef21_plus),
-    Case({"name": "beer", "hyper": {"mix": 0.4}} | SPARSE, beer, full=True),
+    Case({"name": "ef21-mvr", "eta": 0.3, "gamma": 0.2} | TOPK, ef21_mvr),
+    Case({"name": "ef21-page", "gamma": 0.2, "hyper": {"p": 0.3}} | TOPK, ef21_page),
+    Case({"name": "ef21-sgd-abs", "gamma": 0.1} | CUT, absolute(0)),
+    Case({"name": "ef21-sgdm-abs", "eta": 0.3, "gamma": 0.2} | CUT, absolute(1)),
+    Case({"name": "ef21-sgd2m-abs", "eta": 0.3, "gamma": 0.2, "compressor": "grid", "step": 0.1}, absolute(2)),
+    Case({"name": "ef21-sgd-ideal", "gamma": 0.1} | TOPK, ideal(momentum=False), starts=ZERO),
+    Case({"name": "ef21-sgdm-ideal", "eta": 0.3, "gamma": 0.2} | TOPK, ideal(momentum=True), starts=ZERO),
+    Case({"name": "ef14-momentum", "eta": 0.3, "gamma": 0.2} | TOPK, ef14_momentum, starts=ZERO),
+    Case({"name": "neolithic", "gamma": 0.1, "hyper": {"R": 3}} | TOPK, neolithic, starts=ZERO),
+    Case(
+        {"name": "neolithic", "gamma": 0.1, "hyper": {"R": 2}, "compressor": "randk", "k": 40}, neolithic, starts=ZERO
+    ),
+    Case({"name": "econtrol", "eta": 0.05, "gamma": 0.1} | TOPK, econtrol),
+    Case({"name": "ef21-pp", "gamma": 0.2} | TOPK, ef21_pp),
+    Case({"name": "ef21-plus", "gamma": 0.1} | TOPK, ef21_plus),
+    Case({"name": "beer", "gamma": 0.1, "hyper": {"mix": 0.4}} | TOPK, beer),
 ]
