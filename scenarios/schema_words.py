@@ -24,12 +24,17 @@ COMPRESSORS: dict[str, tuple[str, ...]] = {
     "layer-topk": ("fraction", *ROUNDING),
     "randk": ("k", "fraction", "scaled", *ROUNDING),
     "hard-threshold": ("threshold", *ROUNDING),
+    "grid": ("step",),
     "sign": (),
     "natural": ("contractive",),
     "qsgd": ("levels", "bucket", "contractive"),
     "powersgd": ("rank", "iterations", "values"),
 }
-METHODS = ("sgdm", "compressed-sgd", "ef14", "ef21-sgd", "ef21-sgdm", "ef21-sgd2m")
+METHODS = (
+    "sgdm", "compressed-sgd", "ef14", "ef21-sgd", "ef21-sgdm", "ef21-sgd2m",
+    "ef21-sgd-abs", "ef21-sgdm-abs", "ef21-sgd2m-abs", "ef21-sgd-ideal", "ef21-sgdm-ideal", "ef21-mvr", "ef21-page",
+    "ef21-pp", "ef21-plus", "ef14-momentum", "neolithic", "econtrol", "beer",
+)  # fmt: skip
 MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
 
 AGGREGATES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")
