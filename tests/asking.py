@@ -105,7 +105,7 @@ def run(
 
         if first:
             state = client.start(asked(who))
-            c = whole(state.g)
+            c = whole(getattr(state, "g", asked(who)))
         else:
             state = fresh(client, asked(torch.arange(N)), x) if state is None else state
             mine, c = client.step(type(state)(**{k: v[who] for k, v in vars(state).items()}), asked(who), C(t))
