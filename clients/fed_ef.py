@@ -4,9 +4,9 @@
     c <- C(e + q)                  the message
     e <- e + q - c                 what was not sent
 
-Fed-EF-SGD is the plain server, Fed-EF-AMS is optimizer = "adam" with optimizer_args = { amsgrad = true } (torch corrects
-Adam's bias, the paper does not). Unlike in EF14 the step size is not in the error: with gamma constant and C homogeneous
-the two are one method. Who is not asked keeps e, which has grown stale when it is next.
+Fed-EF-SGD is the plain server, Fed-EF-AMS is optimizer = "adam" with optimizer_args = { amsgrad = true } (torch
+corrects Adam's bias, the paper does not). Unlike in EF14 the step size is not in the error: with gamma constant and C
+homogeneous the two are one method. Who is not asked keeps e, which has grown stale when it is next.
 
 Reference: Li, Li. Analysis of Error Feedback in Federated Non-Convex Optimization with Biased Compression: Fast
 Convergence and Partial Participation. ICML 2023 (arXiv 2211.14292), Algorithm 1.

@@ -3,8 +3,8 @@
     y <- y - r (q(y) + mu (y - x))         K local steps from x; mu = 0 in FedAvg
     c <- (x - y_K) / (r K)                 where they led, in gradients
 
-The server's x - gamma sum_i w_i c_i is the mean of the clients' models where gamma = r K; another gamma is FedAvg with a
-server step size. With K = 1 both are distributed SGD.
+The server's x - gamma sum_i w_i c_i is the mean of the clients' models where gamma = r K; another gamma is FedAvg with
+a server step size. With K = 1 both are distributed SGD.
 
 References: McMahan, Moore, Ramage, Hampson, Aguera y Arcas. Communication-Efficient Learning of Deep Networks from
 Decentralized Data. AISTATS 2017. Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith. Federated Optimization in Heterogeneous

@@ -3,11 +3,11 @@
     x <- x - gamma (g + nu c)              by torch.optim; g is still the old one, c = sum_i w_i c_i
     g <- g + lam c                         so g = sum_i w_i g_i, always
 
-Under sampling EF-BV takes the sample as part of its compressor, as EF21 does: who was not heard sent c = 0. DIANA's step
-is along g + c / share, the mean of who was heard, which is unbiased as its C is; share = sum_i w_i over them.
+Under sampling EF-BV takes the sample as part of its compressor, as EF21 does: who was not heard sent c = 0. DIANA's
+step is along g + c / share, the mean of who was heard, which is unbiased as its C is; share = sum_i w_i over them.
 
-References: Condat, Yi, Richtarik. EF-BV. NeurIPS 2022. Mishchenko, Gorbunov, Takac, Richtarik. Distributed Learning with
-Compressed Gradient Differences. 2019 (arXiv 1901.09269). Both as recalled; the rule under sampling is ours.
+References: Condat, Yi, Richtarik. EF-BV. NeurIPS 2022. Mishchenko, Gorbunov, Takac, Richtarik. Distributed Learning
+with Compressed Gradient Differences. 2019 (arXiv 1901.09269). Both as recalled; the rule under sampling is ours.
 """
 
 from __future__ import annotations

@@ -107,8 +107,9 @@ def run(
             state = client.start(asked(who))
             c = whole(getattr(state, "g", asked(who)))
         else:
-            state = fresh(client, asked(torch.arange(N)), x) if state is None else state
-            mine, c = client.step(type(state)(**{k: v[who] for k, v in vars(state).items()}), asked(who), C(t))
+            state = fresh(client, asked(torch.arange(N))) if state is None else state
+            then = {k: torch.where(v[who].isnan(), x, v[who]) for k, v in vars(state).items()}
+            mine, c = client.step(type(state)(**then), asked(who), C(t))
             state = type(state)(**{k: v.index_copy(0, who, getattr(mine, k)) for k, v in vars(state).items()})
         weight = 1 / N if server.remembers else 1 / sample
         held = server.step(held, c.total(torch.full((len(who),), weight, dtype=torch.float64)))
@@ -119,10 +120,10 @@ def run(
     return xs
 
 
-def fresh(client: Any, asked: Any, x: Tensor) -> Any:
-    """The state of clients that have sent nothing: zeros, and the model they received."""
+def fresh(client: Any, asked: Any) -> Any:
+    """The state of clients that have sent nothing: zeros, and of the model they last received no number."""
     state = client.start(asked)
-    return type(state)(**{k: x.expand_as(v) if k == "x" else torch.zeros_like(v) for k, v in vars(state).items()})
+    return type(state)(**{k: torch.full_like(v, torch.nan if k == "x" else 0.0) for k, v in vars(state).items()})
 
 
 def difference(a: list[Tensor], b: list[Tensor]) -> float:

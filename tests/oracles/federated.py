@@ -1,7 +1,7 @@
 """Federated rivals written from their papers in NumPy, float64, with no line of the package.
 
 A round: clients answer at x, then x <- x - gamma(t) * direction. With `given.start` round 1 is everybody's first
-gradient, sent whole. `mine` are sums over clients with the problem's weights.
+gradient, sent whole, where a method begins so. Who was never asked has x itself as the model it last received.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def ef_bv(given: Given) -> list[Vector]:
 def marina(given: Given) -> list[Vector]:
     """g = mean grad f_i with probability p, else g + mean Q(difference); a client's last point is its own."""
     p = given.hyper.get("p", 1 / (1 + given.omega))
-    x, g_i, last, xs = given.x0, zeros(given), np.tile(given.x0, (given.n, 1)), [given.x0]
+    x, g_i, last, xs = given.x0, zeros(given), dict[int, Vector](), [given.x0]
     for t in range(1, given.steps + 1):
         first = t == 1 and given.start
         whole = first or given.common(t, p)
@@ -79,7 +79,7 @@ def marina(given: Given) -> list[Vector]:
             if whole:
                 g_i[i] = given.exact(i, x)
             else:
-                g_i[i] = g_i[i] + given.C(given.q(i, x, t) - given.q(i, last[i], t), i, t)
+                g_i[i] = g_i[i] + given.C(given.q(i, x, t) - given.q(i, last.get(i, x), t), i, t)
             last[i] = x
         x = x - given.gamma(t) * (given.weights @ g_i)
         xs.append(x)
@@ -89,7 +89,7 @@ def marina(given: Given) -> list[Vector]:
 def dasha(given: Given, mvr: bool = False) -> list[Vector]:
     """m_i = Q(h_i+ - h_i - a (g_i - h_i)), h_i+ the gradient or its MVR estimate."""
     a = given.hyper.get("a", 1 / (2 * (given.omega or 0) + 1))
-    x, h, g, last, xs = given.x0, zeros(given), zeros(given), np.tile(given.x0, (given.n, 1)), [given.x0]
+    x, h, g, last, xs = given.x0, zeros(given), zeros(given), dict[int, Vector](), [given.x0]
     for t in range(1, given.steps + 1):
         first = t == 1 and given.start
         for i in range(given.n) if first else given.who(t):
@@ -99,7 +99,7 @@ def dasha(given: Given, mvr: bool = False) -> list[Vector]:
             else:
                 new = given.exact(i, x)
                 if mvr:
-                    new = given.q(i, x, t) + (1 - given.eta(t)) * (h[i] - given.q(i, last[i], t))
+                    new = given.q(i, x, t) + (1 - given.eta(t)) * (h[i] - given.q(i, last.get(i, x), t))
                 m = given.C(new - h[i] - a * (g[i] - h[i]), i, t)
                 h[i], g[i] = new, g[i] + m
             last[i] = x
