@@ -68,10 +68,11 @@ class EFBV:
     """Error feedback and variance reduction in one.
 
     Attributes:
-      omega: the relative variance of C where it is unbiased, else None.
-      lam: how much of the message enters the shift, in (0, 1]; None is 1 / (1 + omega) where C is unbiased, else 1.
+      alpha, omega: the contraction of C, or its relative variance where it is unbiased; else None.
+      lam: how much of the message enters the shift, in (0, 1]; None is 1 / (1 + omega), and 1 where C contracts.
     """
 
+    alpha: float | None
     omega: float | None
     lam: float | None = None
 
@@ -79,8 +80,10 @@ class EFBV:
     dense_start: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Raises: InputError for lam outside (0, 1]."""
+        """Raises: InputError for lam outside (0, 1], or without one where nothing is known of C."""
         check_lam(self.lam)
+        if self.lam is None and self.alpha is None and self.omega is None:
+            raise InputError("lam", None, "must be given in (0, 1]: this compressor claims neither alpha nor omega")
 
     @property
     def adds(self) -> float:

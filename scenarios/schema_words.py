@@ -29,7 +29,11 @@ COMPRESSORS: dict[str, tuple[str, ...]] = {
     "qsgd": ("levels", "bucket", "contractive"),
     "powersgd": ("rank", "iterations", "values"),
 }
-METHODS = ("sgdm", "compressed-sgd", "ef14", "ef21-sgd", "ef21-sgdm", "ef21-sgd2m")
+METHODS = (
+    "sgdm", "compressed-sgd", "ef14", "ef21-sgd", "ef21-sgdm", "ef21-sgd2m",
+    "fedavg", "fedprox", "fed-ef", "scaffold", "scallion", "scafcom",
+    "diana", "ef-bv", "marina", "dasha", "dasha-mvr", "dasha-pp", "dasha-pp-mvr",
+)  # fmt: skip
 MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
 
 AGGREGATES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")

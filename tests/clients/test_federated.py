@@ -55,17 +55,17 @@ def sgd(**more: Any) -> list[Tensor]:
 @pytest.mark.parametrize("lam", [1.0, 0.3])
 @pytest.mark.parametrize("method", ["diana", "ef-bv"])
 def test_without_compression_diana_and_ef_bv_are_sgd(method: str, lam: float) -> None:
-    assert same(run(method, STEPS, omega=0.0, lam=lam), sgd())
+    assert same(run(method, STEPS, alpha=1.0, omega=0.0, lam=lam), sgd())
 
 
 @pytest.mark.parametrize("sample", [N, 2])
 def test_ef_bv_that_keeps_all_of_a_message_is_ef21_sgd(sample: int) -> None:
-    ours = run("ef-bv", STEPS, C=topk, omega=None, sample=sample)
+    ours = run("ef-bv", STEPS, C=topk, alpha=K_OF_D / D, omega=None, sample=sample)
     assert same(ours, run("ef21-sgd", STEPS, C=topk, start="zero", sample=sample))
 
 
 def test_ef_bv_with_an_unbiased_compressor_is_diana() -> None:
-    assert same(run("ef-bv", STEPS, C=randk, omega=OMEGA), run("diana", STEPS, C=randk, omega=OMEGA))
+    assert same(run("ef-bv", STEPS, C=randk, alpha=None, omega=OMEGA), run("diana", STEPS, C=randk, omega=OMEGA))
 
 
 def test_diana_with_sampled_clients_steps_by_the_mean_of_those() -> None:
@@ -183,7 +183,8 @@ def test_fedprox_drifts_less_the_stronger_it_is() -> None:
     ("made", "field"),
     [
         (lambda: DIANA(omega=1.0, lam=0.0), "lam"),
-        (lambda: EFBV(omega=None, lam=1.5), "lam"),
+        (lambda: EFBV(alpha=0.5, omega=None, lam=1.5), "lam"),
+        (lambda: EFBV(alpha=None, omega=None), "lam"),
         (lambda: ServerEFBV(omega=None, nu=0.0), "nu"),
         (lambda: MARINA(omega=1.0, p=float("nan")), "p"),
         (lambda: DASHA(omega=1.0, a=2.0), "a"),

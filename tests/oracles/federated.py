@@ -6,15 +6,9 @@ gradient, sent whole, where a method begins so. Who was never asked has x itself
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-from numpy.typing import NDArray
 
-from tests.oracles.given import Case, Given
-
-Vector = NDArray[np.float64]
-Rule = Callable[[Given], list[Vector]]
+from tests.oracles.given import Case, Given, Vector
 
 
 def local(given: Given, i: int, x: Vector, t: int, shift: Vector | float = 0.0, mu: float = 0.0) -> list[Vector]:
@@ -73,7 +67,7 @@ def marina(given: Given) -> list[Vector]:
     p = given.hyper.get("p", 1 / (1 + given.omega))
     x, g_i, last, xs = given.x0, zeros(given), dict[int, Vector](), [given.x0]
     for t in range(1, given.steps + 1):
-        first = t == 1 and given.start
+        first = given.first(t)
         whole = first or given.common(t, p)
         for i in range(given.n) if first else given.who(t):
             if whole:
@@ -91,7 +85,7 @@ def dasha(given: Given, mvr: bool = False) -> list[Vector]:
     a = given.hyper.get("a", 1 / (2 * (given.omega or 0) + 1))
     x, h, g, last, xs = given.x0, zeros(given), zeros(given), dict[int, Vector](), [given.x0]
     for t in range(1, given.steps + 1):
-        first = t == 1 and given.start
+        first = given.first(t)
         for i in range(given.n) if first else given.who(t):
             if first:
                 h[i] = given.q(i, x, t) if mvr else given.exact(i, x)
@@ -119,7 +113,7 @@ def dasha_pp(given: Given, mvr: bool = False) -> list[Vector]:
     b = given.hyper.get("b", p / (2 - p))
     x, before, h, g, xs = given.x0, given.x0, zeros(given), zeros(given), [given.x0]
     for t in range(1, given.steps + 1):
-        first = t == 1 and given.start
+        first = given.first(t)
         for i in range(given.n) if first else given.who(t):
             new, old = (given.q(i, y, t) if mvr else given.exact(i, y) for y in (x, before))
             if first:
@@ -141,7 +135,7 @@ def controlled(given: Given, kind: str) -> list[Vector]:
     """SCALLION and SCAFCOM as their paper has them: the local model y_K, and what is formed from it."""
     x, c, c_i, v, xs = given.x0, np.zeros_like(given.x0), zeros(given), zeros(given), [given.x0]
     for t in range(1, given.steps + 1):
-        first = t == 1 and given.start
+        first = given.first(t)
         heard = list(range(given.n) if first else given.who(t))
         delta, eta = {}, given.eta(t)
         for i in heard:
@@ -179,7 +173,7 @@ def scaffold(given: Given) -> list[Vector]:
     r = given.rate if given.K > 1 else 0.5
     x, c, c_i, xs = given.x0, np.zeros_like(given.x0), zeros(given), [given.x0]
     for t in range(1, given.steps + 1):
-        first = t == 1 and given.start
+        first = given.first(t)
         heard = list(range(given.n) if first else given.who(t))
         of_model, of_control = {}, {}
         for i in heard:
@@ -230,8 +224,23 @@ def fedavg(given: Given) -> list[Vector]:
     return xs
 
 
-TOPK = {"compressor": "topk", "k": 5}
-UNBIASED = {"compressor": "randk", "k": 20, "scaled": True}
-STEPS = {"local_steps": 3, "local_rate": 0.05}
-
-CASES: list[Case] = []
+TOPK = {"compressor": "topk", "k": 40}
+UNBIASED = {"compressor": "randk", "k": 160, "scaled": True}
+LOCAL = {"local_steps": 3, "local_rate": 0.05}
+ZERO = ("zero",)
+CASES = [
+    Case({"name": "fedavg", "gamma": 0.15}, fedavg, LOCAL, ZERO),
+    Case({"name": "fedprox", "gamma": 0.15, "hyper": {"mu": 2.0}}, fedavg, LOCAL, ZERO),
+    Case({"name": "fed-ef", "gamma": 0.1} | TOPK, fed_ef, LOCAL, ZERO),
+    Case({"name": "scaffold", "gamma": 0.15}, scaffold, LOCAL),
+    Case({"name": "scallion", "gamma": 0.1, "eta": 0.2} | UNBIASED, scallion, LOCAL),
+    Case({"name": "scafcom", "gamma": 0.1, "eta": 0.3} | TOPK, scafcom, LOCAL),
+    Case({"name": "scafcom", "gamma": 0.1, "eta": 0.3, "label": "scafcom with one step"} | TOPK, scafcom),
+    Case({"name": "diana", "gamma": 0.1} | UNBIASED, diana, starts=ZERO),
+    Case({"name": "ef-bv", "gamma": 0.1, "hyper": {"lam": 0.6, "nu": 0.8}} | TOPK, ef_bv, starts=ZERO),
+    Case({"name": "marina", "gamma": 0.05, "hyper": {"p": 0.2}} | UNBIASED, marina),
+    Case({"name": "dasha", "gamma": 0.05} | UNBIASED, dasha),
+    Case({"name": "dasha-mvr", "gamma": 0.05, "eta": 0.2} | UNBIASED, dasha_mvr),
+    Case({"name": "dasha-pp", "gamma": 0.05} | UNBIASED, dasha_pp),
+    Case({"name": "dasha-pp-mvr", "gamma": 0.05, "hyper": {"b": 0.2}} | UNBIASED, dasha_pp_mvr),
+]
