@@ -227,20 +227,19 @@ def fedavg(given: Given) -> list[Vector]:
 TOPK = {"compressor": "topk", "k": 40}
 UNBIASED = {"compressor": "randk", "k": 160, "scaled": True}
 LOCAL = {"local_steps": 3, "local_rate": 0.05}
-ZERO = ("zero",)
+ZERO, GRADIENT = ("zero",), ("gradient",)
 CASES = [
     Case({"name": "fedavg", "gamma": 0.15}, fedavg, LOCAL, ZERO),
     Case({"name": "fedprox", "gamma": 0.15, "hyper": {"mu": 2.0}}, fedavg, LOCAL, ZERO),
     Case({"name": "fed-ef", "gamma": 0.1} | TOPK, fed_ef, LOCAL, ZERO),
     Case({"name": "scaffold", "gamma": 0.15}, scaffold, LOCAL),
-    Case({"name": "scallion", "gamma": 0.1, "eta": 0.2} | UNBIASED, scallion, LOCAL),
+    Case({"name": "scallion", "gamma": 0.1, "eta": 0.2} | UNBIASED, scallion, LOCAL, ZERO),
     Case({"name": "scafcom", "gamma": 0.1, "eta": 0.3} | TOPK, scafcom, LOCAL),
-    Case({"name": "scafcom", "gamma": 0.1, "eta": 0.3, "label": "scafcom with one step"} | TOPK, scafcom),
     Case({"name": "diana", "gamma": 0.1} | UNBIASED, diana, starts=ZERO),
     Case({"name": "ef-bv", "gamma": 0.1, "hyper": {"lam": 0.6, "nu": 0.8}} | TOPK, ef_bv, starts=ZERO),
     Case({"name": "marina", "gamma": 0.05, "hyper": {"p": 0.2}} | UNBIASED, marina),
-    Case({"name": "dasha", "gamma": 0.05} | UNBIASED, dasha),
+    Case({"name": "dasha", "gamma": 0.05} | UNBIASED, dasha, starts=GRADIENT),
     Case({"name": "dasha-mvr", "gamma": 0.05, "eta": 0.2} | UNBIASED, dasha_mvr),
     Case({"name": "dasha-pp", "gamma": 0.05} | UNBIASED, dasha_pp),
-    Case({"name": "dasha-pp-mvr", "gamma": 0.05, "hyper": {"b": 0.2}} | UNBIASED, dasha_pp_mvr),
+    Case({"name": "dasha-pp-mvr", "gamma": 0.05, "hyper": {"b": 0.2}} | UNBIASED, dasha_pp_mvr, starts=GRADIENT),
 ]
