@@ -6,6 +6,9 @@ from typing import Any
 
 from clients.beer import BEER
 from clients.compressed_sgd import CompressedSGD
+from clients.dasha import DASHA, DASHAMVR
+from clients.dasha_pp import DASHAPP, DASHAPPMVR
+from clients.diana import DIANA, EFBV
 from clients.econtrol import EControl
 from clients.ef14 import EF14, EF14Momentum
 from clients.ef21 import EF21SGD, EF21SGDM
@@ -16,7 +19,11 @@ from clients.ef21_page import EF21PAGE
 from clients.ef21_plus import EF21Plus
 from clients.ef21_pp import EF21PP
 from clients.ef21_sgd2m import EF21SGD2M
+from clients.fed_ef import FedEF
+from clients.fedavg import FedAvg, FedProx
+from clients.marina import MARINA
 from clients.neolithic import Neolithic
+from clients.scafcom import SCAFCOM, SCAFFOLD, SCALLION
 from clients.sgdm import SGDM
 from fl_ef21.types import ClientHalf
 
@@ -40,4 +47,17 @@ METHODS: dict[str, type[ClientHalf[Any]]] = {
     "neolithic": Neolithic,
     "econtrol": EControl,
     "beer": BEER,
+    "fedavg": FedAvg,
+    "fedprox": FedProx,
+    "fed-ef": FedEF,
+    "scaffold": SCAFFOLD,
+    "scallion": SCALLION,
+    "scafcom": SCAFCOM,
+    "diana": DIANA,
+    "ef-bv": EFBV,
+    "marina": MARINA,
+    "dasha": DASHA,
+    "dasha-mvr": DASHAMVR,
+    "dasha-pp": DASHAPP,
+    "dasha-pp-mvr": DASHAPPMVR,
 }

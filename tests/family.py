@@ -1,5 +1,5 @@
 """All methods of the family beside their rules."""
 
-from tests.oracles import base, estimators
+from tests.oracles import base, estimators, federated
 
-CASES = [*base.CASES, *estimators.CASES]
+CASES = [*base.CASES, *estimators.CASES, *federated.CASES]
