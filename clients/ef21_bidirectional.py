@@ -1,7 +1,7 @@
 """EF21 with both directions compressed, client halves: EF21-BC and EF21-P. Both need the method's `downlink`.
 
 EF21-BC: a client's message is EF21's (clients/ef21.py). The server sends b, the compressed increment of its g; every
-client holds the model and what it knows of g and makes the server's step itself, fl_ef21/stepping.py.
+client holds the model and what it knows of g and makes the server's step itself, fl_ef21/shared_step.py.
 Server half: strategies/ef21.py; the way down: strategies/ef21_bc.py.
 
 EF21-P: a client's message is EF21-SGDM's. The server sends the compressed increment of the model. In its paper it goes

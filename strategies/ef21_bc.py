@@ -3,7 +3,7 @@
     g <- g + sum_i w_i c_i         so g = sum_i w_i g_i, always
     b <- C_M(g - h)                all that is sent down
     h <- h + b                     what every client knows of g
-    x <- x - gamma h               which every client does itself: fl_ef21/stepping.py
+    x <- x - gamma h               which every client does itself: fl_ef21/shared_step.py
 
 With b = g - h it is EF21. The sibling EF21-P compresses what x changes: strategies/ef21_p.py.
 

@@ -4,8 +4,8 @@
     X <- X - gamma U V^T           for every matrix X, where U S V^T is its part of g: the ball of the spectral norm
     x <- x - gamma rest sign(g)    for what is no matrix (biases, convolutions): the ball of the largest entry
 
-U V^T is over the singular values that float32 messages can tell from zero. It is computed exactly, where Muon makes five Newton-Schulz steps
-in bfloat16. The model's way down is EF21-P: the method's `downlink`.
+U V^T is over the singular values that float32 messages can tell from zero. It is computed exactly, where Muon makes
+five Newton-Schulz steps in bfloat16. The model's way down is EF21-P: the method's `downlink`.
 
 Reference: Gruntkowska, Gaponov, Tovmasyan, Richtarik. Error Feedback for Muon and Friends. 2025 (arXiv 2510.00643).
 """

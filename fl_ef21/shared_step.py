@@ -3,7 +3,8 @@
     h <- h + b
     x <- x - gamma h       in two roundings, so that whoever makes the step has the same bits
 
-A payload is gamma in eight bytes and b's. Who holds nothing is sent both vectors, one after the other.
+A payload is gamma in eight bytes and b's. Who holds nothing is sent both vectors, one after the other, or x alone
+before the first step.
 The rule by which the server chooses b: strategies/ef21_bc.py.
 """
 
@@ -27,6 +28,11 @@ def stepped(x: Tensor, h: Tensor, gamma: float) -> Tensor:
     return x - gamma * h
 
 
+def both(x: Tensor, dim: int) -> Tensor:
+    """(2d,), x and h, of what was sent as the model: x alone is that before the first step, where h is zero."""
+    return torch.cat([x, torch.zeros_like(x)]) if x.shape == (dim,) else x
+
+
 def pack(gamma: float, b: bytes) -> bytes:
     """A payload."""
     return GAMMA.pack(gamma) + b
@@ -48,10 +54,10 @@ def advanced(held: Tensor, payloads: Sequence[bytes], spec: wire.Spec) -> Tensor
 
 def _unpack(payload: bytes, spec: wire.Spec) -> tuple[float, wire.Compressed]:
     if len(payload) < GAMMA.size:
-        raise Refused("payload", f"of {len(payload)} bytes, shorter than a step size")
+        raise Refused("model", f"of {len(payload)} bytes, shorter than a step size")
     gamma = float(GAMMA.unpack_from(payload)[0])
     if not 0 < gamma < float("inf"):
-        raise Refused("payload", f"the step size must be a number > 0, got {gamma}")
+        raise Refused("model", f"the step size must be a number > 0, got {gamma}")
     b, refused = wire.decode([payload[GAMMA.size :]], spec)
     for why in refused.values():
         raise why
