@@ -26,8 +26,8 @@ from strategies.robust_named import Aggregate, aggregate_of
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 COMPRESSOR_KEYS = (
-    "k", "fraction", "block", "threshold", "levels", "bucket", "rank", "iterations", "scaled", "contractive", "values",
-    "scale_block",
+    "k", "fraction", "block", "threshold", "step", "levels", "bucket", "rank", "iterations", "scaled", "contractive",
+    "values", "scale_block",
 )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ class Method(Section):
     fraction: FiniteFloat | Dealt[FiniteFloat] | ByClass[FiniteFloat] | None = None
     block: Count | None = None
     threshold: FiniteFloat | None = None
+    step: FiniteFloat | None = None
     levels: Count | None = None
     bucket: Count | None = None
     rank: Count | None = None

@@ -24,6 +24,7 @@ COMPRESSORS: dict[str, tuple[str, ...]] = {
     "layer-topk": ("fraction", *ROUNDING),
     "randk": ("k", "fraction", "scaled", *ROUNDING),
     "hard-threshold": ("threshold", *ROUNDING),
+    "grid": ("step",),
     "sign": (),
     "natural": ("contractive",),
     "qsgd": ("levels", "bucket", "contractive"),
