@@ -25,8 +25,11 @@ class EF21BC(EF21SGD):
     """EF21 whose clients make the server's step themselves."""
 
     steps: ClassVar[bool] = True
+    key: ClassVar[str] = "downlink"
 
 
 @dataclass(frozen=True)
 class EF21P(EF21SGDM):
     """EF21-SGDM at the model that clients hold."""
+
+    key: ClassVar[str] = "downlink"

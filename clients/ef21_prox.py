@@ -8,6 +8,7 @@ Reference: Fatkhullin, Sokolov, Gorbunov, Li, Richtarik. EF21 with Bells & Whist
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from clients.ef21 import EF21SGD
 
@@ -15,3 +16,5 @@ from clients.ef21 import EF21SGD
 @dataclass(frozen=True)
 class EF21Prox(EF21SGD):
     """EF21 for f + r."""
+
+    key: ClassVar[str] = "prox"

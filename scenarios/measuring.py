@@ -41,7 +41,7 @@ class Figures:
 
 def measure(setup: Setup, strategy: CompressedStrategy, grid: Grid) -> Figures:
     """As the scenario's [evaluate] says. Test samples that are nobody's are the server's, whoever measures f."""
-    x, problem, prox = strategy.descent.x, setup.problem, strategy.prox
+    x, problem, prox = strategy.descent.x, setup.problem, strategy.descent.prox
     r = 0.0 if prox is None else prox.value(x)
     if not setup.asks_clients:
         loss, gradient = problem.objective(x)

@@ -35,6 +35,7 @@ MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1
 
 AGGREGATES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")
 MIXINGS = ("bucketing", "nnm")
+PROXES = ("l1", "l2", "box", "ball")
 
 T = TypeVar("T")
 Count = Annotated[int, Field(ge=1, strict=True)]
