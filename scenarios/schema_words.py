@@ -30,7 +30,11 @@ COMPRESSORS: dict[str, tuple[str, ...]] = {
     "qsgd": ("levels", "bucket", "contractive"),
     "powersgd": ("rank", "iterations", "values"),
 }
-METHODS = ("sgdm", "compressed-sgd", "ef14", "ef21-sgd", "ef21-sgdm", "ef21-sgd2m")
+METHODS = (
+    *("sgdm", "compressed-sgd", "ef14", "ef21-sgd", "ef21-sgdm", "ef21-sgd2m"),
+    *("ef21-hb", "ef21-sgdm-norm", "ef21-igt-norm", "ef21-mvr-norm", "ef21-prox", "ef21-w", "ef21-muon", "ef21-bc"),
+    "ef21-p",
+)
 MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
 
 AGGREGATES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
-from tests.oracles.given import Given, Vector
+from tests.oracles.given import Case, Given, Vector
 
 Answer = Callable[[int, Vector, Vector, int], Vector]
 Move = Callable[[Vector, Vector, int], Vector]
 
 
-def _ef21(given: Given, answer: Answer, move: Move, weights: Vector | None = None) -> list[Vector]:
+def _ef21(given: Given, answer: Answer, move: Move) -> list[Vector]:
     """x^0 .. x^T of EF21's frame: answer(i, x, x_old, t) is the vector that g_i follows; move(x, g, t) the next x.
 
     x_old is the model that client i received before, x where there was none. The first answer of all is sent whole
     where `start`.
     """
-    w = np.full(given.n, 1 / given.n) if weights is None else weights
     x, xs = given.x0.copy(), [given.x0.copy()]
     g, old = np.zeros((given.n, len(x))), [None] * given.n
     for t in range(1, given.steps + 1):
         for i in given.who(t):
             target = answer(i, x, x if old[i] is None else old[i], t)
-            g[i] = target if t == 1 and given.start else g[i] + given.C(target - g[i], i, t)
+            g[i] = target if given.first(t) else g[i] + given.C(target - g[i], i, t)
             old[i] = x.copy()
-        x = move(x, w @ g, t)
+        x = move(x, given.weights @ g, t)
         xs.append(x.copy())
     return xs
 
@@ -40,7 +40,7 @@ def _momentum(given: Given) -> Answer:
     v = np.zeros((given.n, len(given.x0)))
 
     def answer(i: int, x: Vector, old: Vector, t: int) -> Vector:
-        eta = 1.0 if t == 1 and given.start else given.eta(t)
+        eta = 1.0 if given.first(t) else given.eta(t)
         v[i] = (1 - eta) * v[i] + eta * given.q(i, x, t)
         return v[i].copy()
 
@@ -75,7 +75,7 @@ def normalised_igt(given: Given) -> list[Vector]:
 
     def answer(i: int, x: Vector, old: Vector, t: int) -> Vector:
         eta = given.eta(t)
-        if t == 1 and given.start:
+        if given.first(t):
             v[i] = given.q(i, x, t)
         else:
             v[i] = (1 - eta) * v[i] + eta * given.q(i, x + (1 - eta) / eta * (x - old), t)
@@ -88,7 +88,7 @@ def normalised_storm(given: Given) -> list[Vector]:
     v = np.zeros((given.n, len(given.x0)))
 
     def answer(i: int, x: Vector, old: Vector, t: int) -> Vector:
-        if t == 1 and given.start:
+        if given.first(t):
             v[i] = given.q(i, x, t)
         else:
             v[i] = given.q(i, x, t) + (1 - given.eta(t)) * (v[i] - given.q(i, old, t))
@@ -121,7 +121,7 @@ def by_smoothness(given: Given) -> list[Vector]:
     def answer(i: int, x: Vector, old: Vector, t: int) -> Vector:
         return given.q(i, x, t) / (given.n * given.weights[i])
 
-    return _ef21(given, answer, _down(given, lambda g, t: g), given.weights)
+    return _ef21(given, answer, _down(given, lambda g, t: g))
 
 
 def muon(given: Given) -> list[Vector]:
@@ -160,7 +160,7 @@ def primal(given: Given) -> list[Vector]:
     x, w, xs = given.x0.copy(), given.x0.copy(), [given.x0.copy()]
     v, g = np.zeros((n, d)), np.zeros((n, d))
     for t in range(1, given.steps + 1):
-        first = t == 1 and given.start
+        first = given.first(t)
         eta = 1.0 if first else given.eta(t)
         for i in given.who(t):
             v[i] = (1 - eta) * v[i] + eta * given.q(i, w, t)
@@ -169,3 +169,22 @@ def primal(given: Given) -> list[Vector]:
         w = w + given.down(x - w, t)
         xs.append(x.copy())
     return xs
+
+
+TOPK, DOWN = {"compressor": "topk", "k": 40}, {"downlink": "randk:150"}
+RANDK = {"compressor": "randk", "k": 150}  # no ties, which rounding would decide
+FALLING = {"value": 0.2, "power": 0.75, "tau": 2.0}
+AGNOSTIC = {"gamma": FALLING} | TOPK
+CASES = [
+    Case({"name": "ef21-hb", "gamma": 0.05, "hyper": {"beta": 0.7}} | TOPK, heavy_ball),
+    Case({"name": "ef21-sgdm-norm", "eta": {"value": 1.0, "power": 0.5, "tau": 2.0}} | AGNOSTIC, normalised),
+    Case({"name": "ef21-igt-norm", "eta": {"value": 1.0, "power": 4 / 7, "tau": 2.0}} | AGNOSTIC, normalised_igt),
+    Case({"name": "ef21-mvr-norm", "eta": {"value": 1.0, "power": 2 / 3, "tau": 2.0}} | AGNOSTIC, normalised_storm),
+    Case({"name": "ef21-prox", "gamma": 0.1, "prox": "l1:0.01", "label": "l1"} | TOPK, partial(prox_l1, lam=0.01)),
+    Case({"name": "ef21-sgdm", "eta": 0.3, "gamma": 0.2, "prox": "box:0.02", "label": "box"} | TOPK,
+         partial(prox_box, bound=0.02)),
+    Case({"name": "ef21-w", "gamma": 0.1} | TOPK, by_smoothness),
+    Case({"name": "ef21-muon", "eta": 0.3, "gamma": 0.02, "hyper": {"rest": 0.5}}, muon),
+    Case({"name": "ef21-bc", "gamma": FALLING} | RANDK | DOWN, bidirectional),
+    Case({"name": "ef21-p", "eta": 0.3, "gamma": 0.1} | RANDK | DOWN, primal),
+]  # fmt: skip
