@@ -13,21 +13,26 @@ from clients.econtrol import EControl
 from clients.ef14 import EF14, EF14Momentum
 from clients.ef21 import EF21SGD, EF21SGDM
 from clients.ef21_abs import EF21SGD2MAbs, EF21SGDAbs, EF21SGDMAbs
+from clients.ef21_bidirectional import EF21BC, EF21P
+from clients.ef21_hb import EF21HB
 from clients.ef21_ideal import EF21SGDIdeal, EF21SGDMIdeal
+from clients.ef21_muon import EF21Muon
 from clients.ef21_mvr import EF21MVR
 from clients.ef21_page import EF21PAGE
 from clients.ef21_plus import EF21Plus
 from clients.ef21_pp import EF21PP
+from clients.ef21_prox import EF21Prox
 from clients.ef21_sgd2m import EF21SGD2M
+from clients.ef21_w import EF21W
 from clients.fed_ef import FedEF
 from clients.fedavg import FedAvg, FedProx
 from clients.marina import MARINA
 from clients.neolithic import Neolithic
+from clients.normalised import EF21IGTNorm, EF21MVRNorm, EF21SGDMNorm
 from clients.scafcom import SCAFCOM, SCAFFOLD, SCALLION
 from clients.sgdm import SGDM
-from fl_ef21.types import ClientHalf
 
-METHODS: dict[str, type[ClientHalf[Any]]] = {
+METHODS: dict[str, type[Any]] = {
     "sgdm": SGDM,
     "compressed-sgd": CompressedSGD,
     "ef14": EF14,
@@ -60,4 +65,13 @@ METHODS: dict[str, type[ClientHalf[Any]]] = {
     "dasha-mvr": DASHAMVR,
     "dasha-pp": DASHAPP,
     "dasha-pp-mvr": DASHAPPMVR,
+    "ef21-hb": EF21HB,
+    "ef21-sgdm-norm": EF21SGDMNorm,
+    "ef21-igt-norm": EF21IGTNorm,
+    "ef21-mvr-norm": EF21MVRNorm,
+    "ef21-prox": EF21Prox,
+    "ef21-w": EF21W,
+    "ef21-muon": EF21Muon,
+    "ef21-bc": EF21BC,
+    "ef21-p": EF21P,
 }

@@ -11,6 +11,7 @@ from scenarios.schema_words import (
     COMPRESSORS,
     METHODS,
     MIXINGS,
+    PROXES,
     ByClass,
     Count,
     Dealt,
@@ -60,6 +61,7 @@ class Method(Section):
     layer_aware: Switch = False
     aggregate: Annotated[Text, AfterValidator(one_of(AGGREGATES))] = "mean"
     mixing: Annotated[Text | None, AfterValidator(one_of(MIXINGS))] = None
+    prox: Annotated[Text | None, AfterValidator(one_of(PROXES))] = None
     optimizer: Text = "sgd"
     optimizer_args: dict[str, Any] = Field(default_factory=dict)
     label: Annotated[str, Field(strict=True)] = ""

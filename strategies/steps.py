@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fl_ef21.blocks import Array
 from fl_ef21.threads import computing_with
-from strategies import SERVERS
+from strategies import SERVERS, population
 
 if TYPE_CHECKING:
     from strategies.flower import CompressedStrategy
@@ -47,11 +47,9 @@ def make_real(strategy: CompressedStrategy, round: int, c: Tensor, clients: Arra
         strategy.rows.take(clients, strategy.ledger.points.version[clients], payloads, strategy.adder.forms)
         with computing_with(1):
             strategy.state = replace(strategy.state, g=strategy.rows.value(strategy.members.now, round))
-    share = 1 if strategy.rows is not None else strategy.members.share
-    direction = getattr(strategy.server, "direction", None)
-    g = strategy.state.g if direction is None else direction(strategy.state)
-    x = strategy.descent.step(g if share == 1 else g / share, strategy.plan.gamma(round))
-    strategy.downlink.advance(x, round, strategy.told)
+    gamma = strategy.plan.gamma(round)
+    g = strategy.downlink.heard(population.direction(strategy), gamma, round)
+    strategy.downlink.advance(strategy.descent.step(g, gamma), round, strategy.told)
     strategy.ledger.commit(clients, payloads)
     if strategy.history is not None:
         strategy.history.add(clients, payloads)

@@ -72,7 +72,8 @@ def given(setup: Setup, who: list[list[int]], start: str) -> Given:
         C=partial(compressed, plan), gamma=plan.gamma, eta=plan.eta, who=lambda t: who[t - 1],
         coin=partial(coin, plan.seed), common=partial(common, plan.seed), weights=weights.numpy().copy(),
         shapes=problem.shapes, hyper=hyper, alpha=plan.alpha, omega=plan.omega, participation=train.participation,
-        K=train.local_steps if isinstance(train.local_steps, int) else 1, rate=train.local_rate or 0.0,
+        down=partial(down, plan), K=train.local_steps if isinstance(train.local_steps, int) else 1,
+        rate=train.local_rate or 0.0,
     )  # fmt: skip
 
 
@@ -80,6 +81,12 @@ def compressed(plan: Plan, u: Vector, i: int, t: int, call: int = 0) -> Vector:
     purpose = f"compressor, call {call + 1}" if call else "compressor"
     ids = torch.tensor([i])
     c = plan.compress(torch.from_numpy(u)[None], randomness.keys(plan.seed, purpose, ids, t), ids)
+    return c.dense()[0].to(torch.float64).numpy().copy()
+
+
+def down(plan: Plan, u: Vector, t: int) -> Vector:
+    assert plan.downlink is not None
+    c = plan.downlink(torch.from_numpy(u)[None], randomness.key(plan.seed, "downlink", round=t))
     return c.dense()[0].to(torch.float64).numpy().copy()
 
 
