@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fl_ef21.engine import RayGrid, Settings
+from fl_ef21.store import Memory
 from scenarios.setup import prepare
-from tests.engine.test_family import N, run
 from tests.small import scenario
 
+N, ROUNDS = 6, 10
 DOWN = {"downlink": "topk:0.2"}
 SPARSE = {"compressor": "topk", "k": 5}
 
@@ -33,7 +35,13 @@ def trajectory(method: dict[str, Any], **train: Any) -> NDArray[np.float64]:
         method=[{"gamma": 0.1} | method], partition={"clients": N, "scheme": "iid"},
         model={"name": "quadratic", "dim": 30, "bias": None, "sigma": 0.1}, train={"dtype": "float64"} | train,
     )  # fmt: skip
-    return np.array(run(prepare(made))[0])
+    setup = prepare(made)
+    strategy, xs = setup.strategy(0, b"run"), [setup.problem.x0().numpy().copy()]
+    grid = RayGrid(N, batched=lambda block: setup.program(block, Memory(block)), settings=Settings(0), tile=N, heal=False)
+    with grid:
+        strategy.nodes.enrol(grid)
+        xs += [strategy.descent.x.numpy().copy() for _ in strategy.rounds(grid, ROUNDS)]
+    return np.array(xs)
 
 
 def alike(*methods: dict[str, Any], atol: float = 1e-12, **train: Any) -> bool:
@@ -51,12 +59,11 @@ sampled = pytest.mark.parametrize("participation", [1.0, 0.5])
 def test_a_heavy_ball_without_momentum_is_ef21_sgd(participation: float) -> None:
     hb = SGD | {"name": "ef21-hb", "hyper": {"beta": 0.0}}
     assert alike(SGD, hb, atol=0, participation=participation)
-    assert not alike(SGD, SGD | {"name": "ef21-hb", "hyper": {"beta": 0.5}})
 
 
 def test_a_heavy_ball_is_ef21_sgd_with_torchs_momentum() -> None:
     theirs = SGD | {"optimizer": "sgd", "optimizer_args": {"momentum": 0.8}}
-    assert alike(theirs, SGD | {"name": "ef21-hb", "hyper": {"beta": 0.8}})
+    assert alike(theirs, SGD | {"name": "ef21-hb", "hyper": {"beta": 0.8}}) and not alike(theirs, SGD)
 
 
 @sampled
@@ -79,10 +86,9 @@ def test_igt_and_storm_follow_the_gradient_itself_where_gradients_are_linear() -
     assert alike(exact, *every, atol=1e-9, batch_size="full")
 
 
-@sampled
 @pytest.mark.parametrize("word", ["box:1e6", "ball:1e6"])
-def test_a_constraint_that_never_binds_changes_nothing(word: str, participation: float) -> None:
-    assert alike(SGD, SGD | {"name": "ef21-prox", "prox": word}, atol=0, participation=participation)
+def test_a_constraint_that_never_binds_changes_nothing(word: str) -> None:
+    assert alike(SGD, SGD | {"name": "ef21-prox", "prox": word}, atol=0)
 
 
 def test_a_prox_of_l2_is_a_step_that_shrinks() -> None:
@@ -101,7 +107,6 @@ def test_ef21_p_is_ef21_sgdm_under_that_downlink() -> None:
 def test_ef21_bc_is_ef21_sgd_where_nothing_is_left_out_on_the_way_down(participation: float) -> None:
     bc = SGD | {"name": "ef21-bc", "downlink": "identity"}
     assert alike(SGD, bc, participation=participation)
-    assert not alike(SGD, bc | DOWN)
 
 
 def test_where_all_clients_are_as_smooth_ef21_w_is_ef21_sgd() -> None:
