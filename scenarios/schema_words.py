@@ -31,10 +31,13 @@ COMPRESSORS: dict[str, tuple[str, ...]] = {
     "powersgd": ("rank", "iterations", "values"),
 }
 METHODS = (
-    *("sgdm", "compressed-sgd", "ef14", "ef21-sgd", "ef21-sgdm", "ef21-sgd2m"),
-    *("ef21-hb", "ef21-sgdm-norm", "ef21-igt-norm", "ef21-mvr-norm", "ef21-prox", "ef21-w", "ef21-muon", "ef21-bc"),
-    "ef21-p",
-)
+    "sgdm", "compressed-sgd", "ef14", "ef21-sgd", "ef21-sgdm", "ef21-sgd2m",
+    "ef21-sgd-abs", "ef21-sgdm-abs", "ef21-sgd2m-abs", "ef21-sgd-ideal", "ef21-sgdm-ideal", "ef21-mvr", "ef21-page",
+    "ef21-pp", "ef21-plus", "ef14-momentum", "neolithic", "econtrol", "beer",
+    "fedavg", "fedprox", "fed-ef", "scaffold", "scallion", "scafcom",
+    "diana", "ef-bv", "marina", "dasha", "dasha-mvr", "dasha-pp", "dasha-pp-mvr",
+    "ef21-hb", "ef21-sgdm-norm", "ef21-igt-norm", "ef21-mvr-norm", "ef21-prox", "ef21-w", "ef21-muon", "ef21-bc", "ef21-p",
+)  # fmt: skip
 MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
 
 AGGREGATES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")

@@ -44,6 +44,17 @@ def along(
     return problem.gradients(x, clients, round) if local is None else local.path(x, clients, round, shift, mu)
 
 
+def moved(
+    problem: Problem, x: Tensor, clients: Tensor, round: int, shift: Tensor | float = 0.0, mu: float = 0.0
+) -> Tensor:
+    """(x - y_K) / (r K), (n, d), where that path leads: the mean of q_k + shift + mu (y_k - x)."""
+    while isinstance(problem, Around) and not isinstance(problem, Local):
+        problem = problem.problem
+    if isinstance(problem, Local):
+        return problem.path(x, clients, round, shift, mu, moved=True)
+    return problem.gradients(x, clients, round) + shift
+
+
 def local_steps(problem: Problem) -> bool:
     """Whether some client makes more than one."""
     return _local(problem) is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 
 from fl_ef21 import randomness
 from fl_ef21.engine import RayGrid, Settings
+from fl_ef21.engine.shard import computing_with
 from fl_ef21.plan import Plan
 from fl_ef21.problems import points
 from fl_ef21.store import Memory
@@ -20,8 +21,16 @@ from tests.family import CASES
 from tests.oracles.given import Case, Given, Vector
 from tests.small import scenario
 
-N, STEPS = 6, 25
+N, STEPS = 6, 12
 Who = Callable[[int], list[int]]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Vectors this short are not worth a second thread, nor a grid of six clients a look through all of torch."""
+    monkeypatch.setattr("fl_ef21.engine.grid.gc.collect", lambda: 0)
+    with computing_with(1):
+        yield
 
 
 def setup_of(case: Case, start: str, participation: float) -> Setup:

@@ -206,5 +206,5 @@ CASES = [
     Case({"name": "econtrol", "eta": 0.05, "gamma": 0.1} | TOPK, econtrol),
     Case({"name": "ef21-pp", "gamma": 0.2} | TOPK, ef21_pp),
     Case({"name": "ef21-plus", "gamma": 0.1} | TOPK, ef21_plus),
-    Case({"name": "beer", "gamma": 0.1, "hyper": {"mix": 0.4}} | TOPK, beer),
+    Case({"name": "beer", "gamma": 0.1, "hyper": {"mix": 0.1}, "compressor": "randk", "k": 40}, beer),
 ]
