@@ -165,7 +165,7 @@ class CompressedStrategy(Strategy):
             if sent is None:
                 carried[base] = arrays, None
             else:
-                model = records.pack_model(self.downlink.w) if sent.increments is None else None
+                model = records.pack_model(self.downlink.model) if sent.increments is None else None
                 carried[base] = model, records.pack_broadcast(sent)
         return carried
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from fl_ef21.blocks import Array
 from fl_ef21.repair import Repair
@@ -23,16 +22,6 @@ def repairs(strategy: CompressedStrategy, clients: Array) -> dict[int, Repair]:
     if strategy.history is None:
         return {}
     return {i: strategy.history.repair(i, strategy._lacking[i]) for i in lacking}
-
-
-def direction(strategy: CompressedStrategy) -> Tensor:
-    """What the model is stepped by, (d,), where g is the sum over the weights of who is there."""
-    server, s = strategy.server, strategy.state
-    share = 1 if strategy.rows is not None else strategy.members.share
-    if share != 1:
-        s = replace(s, **{field.name: getattr(s, field.name) / share for field in fields(s)})
-    found: Tensor = server.direction(s) if hasattr(server, "direction") else s.g
-    return found
 
 
 def change(strategy: CompressedStrategy) -> tuple[tuple[int, ...], tuple[int, ...]]:
