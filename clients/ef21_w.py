@@ -15,10 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from fl_ef21.oracle import Oracle
-
 from clients.ef21 import MemoryState
 from fl_ef21.messages import Compressed
+from fl_ef21.oracle import Oracle
 from fl_ef21.types import Compress
 
 

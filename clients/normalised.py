@@ -21,11 +21,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fl_ef21.oracle import Oracle
-
 from clients.ef21 import EF21SGDM
 from clients.ef21_mvr import EF21MVR
 from fl_ef21.messages import Compressed
+from fl_ef21.oracle import Oracle
 from fl_ef21.types import Compress, Vector
 
 

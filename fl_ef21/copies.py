@@ -1,6 +1,7 @@
 """The model as clients hold it between rounds, where it comes to them in increments.
 
-Where clients make the server's step (fl_ef21/shared_step.py) it is two vectors, one after the other, wherever (d,) is said.
+Where clients make the server's step (fl_ef21/shared_step.py) it is two vectors, one after the other, wherever (d,) is
+said.
 
 A device has one vector and the point it is at. In a shard, too, every client has a point of its own, but there is
 one vector for all of them, at the latest of these points: what leads a client from an older one to the next version
@@ -21,7 +22,6 @@ from fl_ef21.blocks import Array, Points, words
 from fl_ef21.broadcast import NOWHERE, Broadcast
 from fl_ef21.commit import Point
 from fl_ef21.errors import Refused
-
 
 Grow = Callable[[Tensor, Sequence[bytes]], Tensor]  # what is held, after the steps of these payloads
 

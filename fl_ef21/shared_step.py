@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fl_ef21 import wire
 from fl_ef21.errors import Refused
+from fl_ef21.messages import Compressed
 from fl_ef21.threads import computing_with
 
 GAMMA = struct.Struct("<d")
@@ -52,7 +53,7 @@ def advanced(held: Tensor, payloads: Sequence[bytes], spec: wire.Spec) -> Tensor
     return torch.cat([x, h]) if payloads else held
 
 
-def _unpack(payload: bytes, spec: wire.Spec) -> tuple[float, wire.Compressed]:
+def _unpack(payload: bytes, spec: wire.Spec) -> tuple[float, Compressed]:
     if len(payload) < GAMMA.size:
         raise Refused("model", f"of {len(payload)} bytes, shorter than a step size")
     gamma = float(GAMMA.unpack_from(payload)[0])

@@ -36,7 +36,8 @@ METHODS = (
     "ef21-pp", "ef21-plus", "ef14-momentum", "neolithic", "econtrol", "beer",
     "fedavg", "fedprox", "fed-ef", "scaffold", "scallion", "scafcom",
     "diana", "ef-bv", "marina", "dasha", "dasha-mvr", "dasha-pp", "dasha-pp-mvr",
-    "ef21-hb", "ef21-sgdm-norm", "ef21-igt-norm", "ef21-mvr-norm", "ef21-prox", "ef21-w", "ef21-muon", "ef21-bc", "ef21-p",
+    "ef21-hb", "ef21-sgdm-norm", "ef21-igt-norm", "ef21-mvr-norm", "ef21-prox", "ef21-w", "ef21-muon",
+    "ef21-bc", "ef21-p",
 )  # fmt: skip
 MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
 

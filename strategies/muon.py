@@ -64,7 +64,7 @@ class Muon:
         """(d,) float64. A g that is not finite is returned as it is, for the model to show it."""
         if not torch.isfinite(s.g.sum()):
             return s.g
-        parts = s.g.split([math.prod(shape) for _, shape in self.shapes])
+        parts = torch.split(s.g, [math.prod(shape) for _, shape in self.shapes])
         return torch.cat([self._extreme(part, shape) for part, (_, shape) in zip(parts, self.shapes, strict=True)])
 
     def _extreme(self, part: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -76,6 +76,7 @@ class Muon:
 def polar(G: Tensor) -> Tensor:
     """U V^T of G = U S V^T, over the singular values of at least NOISE times the largest; zeros for zeros."""
     with computing_with(1):  # the last bit of a product may depend on the threads
-        U, S, Vt = torch.linalg.svd(G, full_matrices=False)  # type: ignore[attr-defined]
+        U, S, Vt = torch.linalg.svd(G, full_matrices=False)
         kept = NOISE * S[:1] < S
-        return (U * kept) @ Vt  # type: ignore[no-any-return]
+        found: Tensor = (U * kept) @ Vt
+        return found

@@ -37,7 +37,9 @@ def trajectory(method: dict[str, Any], **train: Any) -> NDArray[np.float64]:
     )  # fmt: skip
     setup = prepare(made)
     strategy, xs = setup.strategy(0, b"run"), [setup.problem.x0().numpy().copy()]
-    grid = RayGrid(N, batched=lambda block: setup.program(block, Memory(block)), settings=Settings(0), tile=N, heal=False)
+    grid = RayGrid(
+        N, batched=lambda block: setup.program(block, Memory(block)), settings=Settings(0), tile=N, heal=False
+    )
     with grid:
         strategy.nodes.enrol(grid)
         xs += [strategy.descent.x.numpy().copy() for _ in strategy.rounds(grid, ROUNDS)]
