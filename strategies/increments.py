@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -143,20 +144,15 @@ class Shifted(Increments):
 
         So it is where x is no longer finite: the clients must be shown that as it is.
         """
-        payloads = list[bytes]()
-        try:
-            with computing_with(1):
-                shortens = self.C.alpha(len(x)) != 1
-                state, c = (
-                    EF21P().step(self.state, x[None], self._received(round, payloads)) if shortens else (None, None)
-                )
-        except CANNOT:
-            state = c = None
-        if state is None or c is None or len(payloads[0]) >= self.model_bytes:
-            self.state = EF21P().start(x.detach().clone()[None])
-            return self._begin_anew()
-        self.state = state
-        self._grow(payloads[0], c)
+        if self.C.alpha(len(x)) != 1:
+            payloads = list[bytes]()
+            with suppress(*CANNOT), computing_with(1):
+                state, c = EF21P().step(self.state, x[None], self._received(round, payloads))
+                if len(payloads[0]) < self.model_bytes:
+                    self.state = state
+                    return self._grow(payloads[0], c)
+        self.state = EF21P().start(x.detach().clone()[None])
+        self._begin_anew()
 
     def image(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors, note = super().image()
@@ -179,6 +175,7 @@ class Stepping(Increments):
         super().__init__(plan, x, clients, whole, experiment)
         self.x = x.detach().clone()
         self.state = EF21BC().start(torch.zeros_like(self.x)[None])
+        self._both_bytes = whole + len(x) * x.itemsize
         self._next: tuple[bytes, Compressed] | None = None  # what leads to where `advance` will be
 
     @property
@@ -192,19 +189,17 @@ class Stepping(Increments):
 
     @property
     def model_bytes(self) -> int:
-        second = 0 if self.point.version == 0 else len(self.x) * self.x.itemsize
-        return self._vector_bytes + second
+        return self._vector_bytes if self.point.version == 0 else self._both_bytes
 
     def heard(self, g: Tensor, gamma: float, round: int) -> Tensor:
         g, payloads = g.to(self.x.dtype), list[bytes]()
-        try:
-            with computing_with(1):
-                state, c = EF21BC().step(self.state, g[None], self._received(round, payloads))
-        except CANNOT:
-            state, c = EF21BC().start(g.clone()[None]), None
-        fits = c is not None and shared_step.GAMMA.size + len(payloads[0]) < self._vector_bytes + len(g) * g.itemsize
-        self.state = state if fits else EF21BC().start(g.clone()[None])
-        self._next = (shared_step.pack(gamma, payloads[0]), c) if c is not None and fits else None
+        with suppress(*CANNOT), computing_with(1):
+            state, b = EF21BC().step(self.state, g[None], self._received(round, payloads))
+            payload = shared_step.pack(gamma, payloads[0])
+            if len(payload) < self._both_bytes:
+                self.state, self._next = state, (payload, b)
+                return self.state.h[0]
+        self.state, self._next = EF21BC().start(g.clone()[None]), None
         return self.state.h[0]
 
     def advance(self, x: Tensor, round: int, told: Tensor | None = None) -> None:

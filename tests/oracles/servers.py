@@ -20,10 +20,10 @@ def _ef21(given: Given, answer: Answer, move: Move) -> list[Vector]:
     where `start`.
     """
     x, xs = given.x0.copy(), [given.x0.copy()]
-    g, old = np.zeros((given.n, len(x))), [None] * given.n
+    g, old = np.zeros((given.n, len(x))), dict[int, Vector]()
     for t in range(1, given.steps + 1):
         for i in given.who(t):
-            target = answer(i, x, x if old[i] is None else old[i], t)
+            target = answer(i, x, old.get(i, x), t)
             g[i] = target if given.first(t) else g[i] + given.C(target - g[i], i, t)
             old[i] = x.copy()
         x = move(x, given.weights @ g, t)
@@ -43,7 +43,7 @@ def _momentum(given: Given) -> Answer:
     def answer(i: int, x: Vector, old: Vector, t: int) -> Vector:
         eta = 1.0 if given.first(t) else given.eta(t)
         v[i] = (1 - eta) * v[i] + eta * given.q(i, x, t)
-        return v[i].copy()
+        return np.array(v[i])
 
     return answer
 
@@ -63,8 +63,8 @@ def heavy_ball(given: Given) -> list[Vector]:
 
 
 def _unit(g: Vector, t: int) -> Vector:
-    length = np.sqrt((g**2).sum())
-    return g / length if length > 0 else g
+    length = float(np.sqrt((g**2).sum()))
+    return g if length == 0 else g / length
 
 
 def normalised(given: Given) -> list[Vector]:
@@ -80,7 +80,7 @@ def normalised_igt(given: Given) -> list[Vector]:
             v[i] = given.q(i, x, t)
         else:
             v[i] = (1 - eta) * v[i] + eta * given.q(i, x + (1 - eta) / eta * (x - old), t)
-        return v[i].copy()
+        return np.array(v[i])
 
     return _ef21(given, answer, _down(given, _unit))
 
@@ -93,7 +93,7 @@ def normalised_storm(given: Given) -> list[Vector]:
             v[i] = given.q(i, x, t)
         else:
             v[i] = given.q(i, x, t) + (1 - given.eta(t)) * (v[i] - given.q(i, old, t))
-        return v[i].copy()
+        return np.array(v[i])
 
     return _ef21(given, answer, _down(given, _unit))
 
@@ -120,7 +120,7 @@ def by_smoothness(given: Given) -> list[Vector]:
     """g_i follows q_i / (n w_i); given.weights are w_i = L_i / sum_j L_j, the problem's are 1 / n."""
 
     def answer(i: int, x: Vector, old: Vector, t: int) -> Vector:
-        return given.q(i, x, t) / (given.n * given.weights[i])
+        return given.q(i, x, t) / float(given.n * given.weights[i])
 
     return _ef21(given, answer, _down(given, lambda g, t: g))
 

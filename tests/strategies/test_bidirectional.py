@@ -16,9 +16,9 @@ from hypothesis import given, settings
 import scenarios
 from fl_ef21 import records
 from fl_ef21.commit import Point
-from fl_ef21.engine.shard import computing_with
 from fl_ef21.errors import InputError
 from fl_ef21.store import Files
+from fl_ef21.threads import computing_with
 from scenarios.setup import Setup, prepare
 from strategies.downlink import WHOLE
 from strategies.flower import CompressedStrategy
@@ -115,9 +115,8 @@ def test_a_step_size_that_falls_reaches_those_who_missed_rounds() -> None:
         models, server = models_of(strategy, store), {stepping(strategy).point: held(strategy)}
         late = 0
         for _ in rounds(strategy, grid, 15):
-            late += int(
-                ((strategy._sent.base != WHOLE) & (strategy._sent.base < stepping(strategy).point.version - 2)).sum()
-            )
+            base = strategy._sent.base
+            late += int(((base != WHOLE) & (base < stepping(strategy).point.version - 2)).sum())
             for client in range(N):
                 mine = models._read(client)
                 assert mine.w is None or torch.equal(mine.w, server[mine.latest])

@@ -72,7 +72,7 @@ def test_a_normalised_step_has_length_one_whatever_the_scale() -> None:
 
 def test_where_g_is_zero_nothing_moves() -> None:
     zero = torch.zeros(D, dtype=torch.float64)
-    for server in (Normalised(), Muon(SHAPES)):
+    for server in SERVERS:
         assert torch.equal(server.direction(server.start(zero)), zero)
 
 
@@ -83,7 +83,10 @@ def muon_of_torch(G: Tensor, **options: Any) -> Tensor:
     """The step that torch.optim.Muon makes from a gradient G with lr 1 and no momentum, its own scaling taken back."""
     X = torch.nn.Parameter(torch.zeros_like(G))
     X.grad = G.clone()
-    torch.optim.Muon([X], lr=1.0, momentum=0.0, nesterov=False, weight_decay=0.0, **options).step()
+    theirs: torch.optim.Optimizer = torch.optim.Muon(
+        [X], 1.0, weight_decay=0.0, momentum=0.0, nesterov=False, **options
+    )
+    theirs.step()
     return -X.detach() / math.sqrt(max(1.0, G.shape[0] / G.shape[1]))
 
 
