@@ -18,9 +18,8 @@ from clients.ef21_pp import EF21PP
 from clients.ef21_sgd2m import EF21SGD2M
 from clients.neolithic import Neolithic
 from clients.sgdm import SGDM
-from fl_ef21.types import ClientHalf
 
-METHODS: dict[str, type[ClientHalf[Any]]] = {
+METHODS: dict[str, type[Any]] = {
     "sgdm": SGDM,
     "compressed-sgd": CompressedSGD,
     "ef14": EF14,

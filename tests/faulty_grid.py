@@ -23,7 +23,7 @@ from fl_ef21.errors import Refused
 from fl_ef21.flower_internals import CLIENT_RAISED, error_reply, identify
 from fl_ef21.flower_stamp import name_message
 from fl_ef21.messages import All, Floats, Indices, Seeded
-from fl_ef21.types import Problem
+from fl_ef21.problems.around import Around
 from fl_ef21.wire.forms import FLOATS
 from fl_ef21.wire.frame import HEAD
 from fl_ef21.wire.values import FloatForm
@@ -62,11 +62,11 @@ class Expected:
     refused: Counter[str] = field(default_factory=Counter)
 
 
-class Troubled:
-    """A problem whose gradients fail in this way."""
+@dataclass(frozen=True, eq=False)
+class Troubled(Around):
+    """A problem whose stochastic gradients fail in this way."""
 
-    def __init__(self, problem: Problem, trouble: str) -> None:
-        self.problem, self.trouble, self.dim, self.rowwise = problem, trouble, problem.dim, problem.rowwise
+    trouble: str
 
     def gradients(self, x: Tensor, clients: Tensor, round: int) -> Tensor:
         if self.trouble == "raise":
