@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, FiniteFloat, field_validator, model_
 from scenarios.schema_words import (
     AGGREGATES,
     COMPRESSORS,
+    EXACT,
     METHODS,
     MIXINGS,
     PROXES,
@@ -115,11 +116,13 @@ class Method(Section):
         return self
 
 
-def default_values(compressor: str, dtype: str) -> str | None:
+def default_values(compressor: str, dtype: str, method: str = "") -> str | None:
     """How a compressor sends its values where nothing is said; None where it has no choice.
 
-    bfloat16 is half of float32, and its error is fed back; float64 is asked for where every digit counts.
+    bfloat16 is half of float32, and its error is fed back; float64 is asked for where every digit counts, and some
+    methods are defined for compressors that do not round.
     """
     if "values" not in COMPRESSORS[compressor]:
         return None
-    return "exact" if compressor == "identity" or dtype == "float64" else "bfloat16"
+    exact = compressor == "identity" or dtype == "float64" or method in EXACT
+    return "exact" if exact else "bfloat16"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scenarios.loading import ScenarioError, gallery, load, parse, to_toml
 from scenarios.schema import SECTIONS, Data, Partition, Scenario
 from scenarios.schema_method import Method, default_values
-from scenarios.schema_words import COMPRESSORS, METHODS, MODELS
+from scenarios.schema_words import COMPRESSORS, EXACT, METHODS, MODELS
 
 HEAD = 'name = "a"\nrounds = 5\n'
 METHOD = '[[method]]\nname = "ef21-sgdm"\ngamma = 0.1\ncompressor = "topk"\nk = 3\n'
@@ -27,6 +27,9 @@ def complaint(text: str, *overrides: str) -> str:
     return str(caught.value)
 
 
+NEVER_ROUNDED = ("unbiased", "absolute")
+
+
 def names(section: type, key: str) -> set[str]:
     return set(get_args(section.model_fields[key].annotation))  # type: ignore[attr-defined]
 
@@ -35,12 +38,14 @@ def test_names_are_those_of_the_registries() -> None:
     import clients
     from fl_ef21 import compressors, data, partition, problems
     from fl_ef21.compressors import quantisers
+    from fl_ef21.facts import facts_of
     from scenarios.suiting import FILLED, server_of
 
     assert {name: set(hyper) for name, hyper in METHODS.items()} == {
         name: {f.name for half in (kind, server_of(kind)) for f in dataclasses.fields(half)} - set(FILLED)
         for name, kind in clients.METHODS.items()
     }
+    assert set(EXACT) == {name for name, kind in clients.METHODS.items() if facts_of(kind).needs in NEVER_ROUNDED}
     assert names(Data, "source") == set(data.SOURCES)
     assert names(Partition, "scheme") == set(partition.SCHEMES)
     assert set(MODELS) == set(problems.MODELS)
