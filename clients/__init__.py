@@ -31,9 +31,8 @@ from clients.neolithic import Neolithic
 from clients.normalised import EF21IGTNorm, EF21MVRNorm, EF21SGDMNorm
 from clients.scafcom import SCAFCOM, SCAFFOLD, SCALLION
 from clients.sgdm import SGDM
-from fl_ef21.types import ClientHalf
 
-METHODS: dict[str, type[ClientHalf[Any]]] = {
+METHODS: dict[str, type[Any]] = {
     "sgdm": SGDM,
     "compressed-sgd": CompressedSGD,
     "ef14": EF14,

@@ -48,11 +48,10 @@ def moved(
     problem: Problem, x: Tensor, clients: Tensor, round: int, shift: Tensor | float = 0.0, mu: float = 0.0
 ) -> Tensor:
     """(x - y_K) / (r K), (n, d), where that path leads: the mean of q_k + shift + mu (y_k - x)."""
-    while isinstance(problem, Around) and not isinstance(problem, Local):
-        problem = problem.problem
-    if isinstance(problem, Local):
-        return problem.path(x, clients, round, shift, mu, moved=True)
-    return problem.gradients(x, clients, round) + shift
+    local = _local(problem)
+    if local is None:
+        return problem.gradients(x, clients, round) + shift
+    return local.path(x, clients, round, shift, mu, moved=True)
 
 
 def local_steps(problem: Problem) -> bool:
@@ -62,9 +61,9 @@ def local_steps(problem: Problem) -> bool:
 
 def _local(problem: Any) -> Local | None:
     """The wrapper that makes local steps, None where there is none."""
-    while isinstance(problem, Around) and not isinstance(problem, Local):
-        problem = problem.problem
-    return problem if isinstance(problem, Local) else None
+    if isinstance(problem, Local):
+        return problem
+    return _local(problem.problem) if isinstance(problem, Around) else None
 
 
 def _inner(problem: Any) -> Any:
