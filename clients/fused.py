@@ -37,7 +37,8 @@ def step(half: Any, C: Sequence[Compressor], rows: Rows, at: Array, q: Tensor) -
     alike = all(slots.device.type == "cpu" and slots.dtype == q.dtype for slots in rows.slots.values())
     kinds = {type(one.values) if isinstance(one, TopK) else None for one in C}
     lines = getattr(type(half), "step", None)
-    if lines not in MOMENTA or set(rows.slots) != {*MOMENTA[lines], "g"} or not alike or len(kinds) != 1 or not kinds <= {Exact, BFloat16}:
+    known = lines in MOMENTA and set(rows.slots) == {*MOMENTA[lines], "g"}
+    if not known or not alike or len(kinds) != 1 or not kinds <= {Exact, BFloat16}:
         return None
     counts, bfloat16 = np.array([one.k for one in C if isinstance(one, TopK)]), BFloat16 in kinds
     momenta = [rows.slots[name].numpy() for name in MOMENTA[lines]]

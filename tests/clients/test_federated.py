@@ -20,7 +20,7 @@ from fl_ef21.errors import InputError
 from fl_ef21.messages import Compressed
 from strategies.ef_bv import EFBV as ServerEFBV
 from tests import loop
-from tests.asking import CURVES, ROOTS, D, N, difference, minimiser, run
+from tests.quadratic_loop import CURVES, ROOTS, D, N, difference, minimiser, run
 
 STEPS, K_OF_D = 40, 3
 OMEGA = D / K_OF_D - 1
@@ -105,6 +105,11 @@ def test_dasha_that_draws_the_whole_error_in_is_ef21() -> None:
 def test_dasha_mvr_with_eta_one_and_the_whole_error_is_ef21_sgd() -> None:
     ours = run("dasha-mvr", STEPS, C=topk, omega=0.0, a=1.0, eta=1.0)
     assert same(ours, run("ef21-sgd", STEPS, C=topk))
+
+
+def test_dasha_mvr_with_the_whole_error_is_ef21_mvr() -> None:
+    ours = run("dasha-mvr", STEPS, C=topk, omega=0.0, a=1.0, eta=0.2)
+    assert same(ours, run("ef21-mvr", STEPS, C=topk, eta=0.2))
 
 
 def test_without_noise_dasha_mvr_is_dasha_whatever_eta() -> None:

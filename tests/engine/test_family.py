@@ -72,8 +72,8 @@ def given(setup: Setup, who: list[list[int]], start: str) -> Given:
         C=partial(compressed, plan), gamma=plan.gamma, eta=plan.eta, who=lambda t: who[t - 1],
         coin=partial(coin, plan.seed), common=partial(common, plan.seed), weights=weights.numpy().copy(),
         shapes=problem.shapes, hyper=hyper, alpha=plan.alpha, omega=plan.omega, participation=train.participation,
-        down=partial(down, plan), K=train.local_steps if isinstance(train.local_steps, int) else 1,
-        rate=train.local_rate or 0.0,
+        down=partial(down, plan), rate=train.local_rate or 0.0,
+        K=train.local_steps if isinstance(train.local_steps, int) else 1,
     )  # fmt: skip
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
-from itertools import pairwise
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def test_a_client_comes_to_the_servers_bits_from_any_version(C: Compressor, dtyp
 
 def test_steps_are_the_papers_in_float64() -> None:
     held, _ = walk(TopK(3), torch.float64, 7)
-    for t, (before, after) in enumerate(pairwise(held)):
+    for t, (before, after) in enumerate(itertools.pairwise(held)):
         (x, _), (y, h) = before.chunk(2), after.chunk(2)
         assert torch.allclose(y, x - 0.3 / (1 + t) * h, rtol=0, atol=1e-15) and not torch.equal(x, y)
 

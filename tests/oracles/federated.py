@@ -207,6 +207,24 @@ def fed_ef(given: Given) -> list[Vector]:
     return xs
 
 
+def fed_ef_ams(given: Given) -> list[Vector]:
+    """The same clients before AMSGrad, whose means torch frees of their bias; its own numbers, beta 0.9 and 0.999."""
+    x, e, xs = given.x0, zeros(given), [given.x0]
+    m, v, top = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
+    for t in range(1, given.steps + 1):
+        g = np.zeros_like(x)
+        for i in given.who(t):
+            u = e[i] + displacement(given, i, x, t)
+            c = given.C(u, i, t)
+            e[i] = u - c
+            g = g + given.weights[i] / given.participation * c
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        top = np.maximum(top, v)
+        x = x - given.gamma(t) * m / (1 - 0.9**t) / (np.sqrt(top / (1 - 0.999**t)) + 1e-8)
+        xs.append(x)
+    return xs
+
+
 def fedavg(given: Given) -> list[Vector]:
     """x + gamma / (r K) times the mean change of the clients' models."""
     mu = given.hyper.get("mu", 0.0)
@@ -226,12 +244,14 @@ def fedavg(given: Given) -> list[Vector]:
 
 TOPK = {"compressor": "topk", "k": 40}
 UNBIASED = {"compressor": "randk", "k": 160, "scaled": True}
+AMS = {"optimizer": "adam", "optimizer_args": {"amsgrad": True}}
 LOCAL = {"local_steps": 3, "local_rate": 0.05}
 ZERO, GRADIENT = ("zero",), ("gradient",)
 CASES = [
     Case({"name": "fedavg", "gamma": 0.15}, fedavg, LOCAL, ZERO),
     Case({"name": "fedprox", "gamma": 0.15, "hyper": {"mu": 2.0}}, fedavg, LOCAL, ZERO),
     Case({"name": "fed-ef", "gamma": 0.1} | TOPK, fed_ef, LOCAL, ZERO),
+    Case({"name": "fed-ef", "gamma": 0.01, "label": "fed-ef-ams"} | AMS | TOPK, fed_ef_ams, LOCAL, ZERO),
     Case({"name": "scaffold", "gamma": 0.15}, scaffold, LOCAL),
     Case({"name": "scallion", "gamma": 0.1, "eta": 0.2} | UNBIASED, scallion, LOCAL, ZERO),
     Case({"name": "scafcom", "gamma": 0.1, "eta": 0.3} | TOPK, scafcom, LOCAL),
