@@ -9,9 +9,11 @@ from clients.ef14 import EF14
 from clients.ef21 import EF21SGD, EF21SGDM
 from clients.ef21_sgd2m import EF21SGD2M
 from clients.sgdm import SGDM
+from fl_ef21 import plugins
+from fl_ef21.plugins import Registry
 from fl_ef21.types import ClientHalf
 
-METHODS: dict[str, type[ClientHalf[Any]]] = {
+OURS: dict[str, type[ClientHalf[Any]]] = {
     "sgdm": SGDM,
     "compressed-sgd": CompressedSGD,
     "ef14": EF14,
@@ -19,3 +21,4 @@ METHODS: dict[str, type[ClientHalf[Any]]] = {
     "ef21-sgdm": EF21SGDM,
     "ef21-sgd2m": EF21SGD2M,
 }
+METHODS = Registry(plugins.METHODS, OURS)
