@@ -26,8 +26,8 @@ from scenarios import places
 from scenarios.doctor import free_memory, resident_memory
 from scenarios.schema import Engine
 from scenarios.setup import Setup, device
+from scenarios.suiting import server_of
 from scenarios.units import binary
-from strategies import SERVERS
 from strategies.rounds import TOGETHER
 
 MiB = 2**20
@@ -218,7 +218,7 @@ def _first(setup: Setup) -> int:
 
 def _dense(setup: Setup) -> int:
     """Uncompressed vectors that are asked for: first gradients, or every client's g at an audit, group by group."""
-    remembers = any(SERVERS[METHODS[plan.method].server].remembers for plan in setup.plans)
+    remembers = any(server_of(METHODS[plan.method]).remembers for plan in setup.plans)
     audit = setup.scenario.evaluate.audit and remembers
     return setup.problem.clients if audit or _first(setup) else 0
 

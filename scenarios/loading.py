@@ -90,8 +90,9 @@ def to_toml(scenario: Scenario) -> str:
     if "actors" not in scenario.engine.model_fields_set:
         del table["engine"]["actors"]
     for method in table["method"]:
-        if not method["optimizer_args"]:
-            del method["optimizer_args"]
+        for key in ("optimizer_args", "hyper", "options"):
+            if not method[key]:
+                del method[key]
     return tomlkit.dumps({key: value for key, value in table.items() if value != {}})
 
 
