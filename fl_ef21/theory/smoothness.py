@@ -42,7 +42,7 @@ _APART = 1e-4  # |h v| of the central differences, by 1 + |x|
 @dataclass(frozen=True, eq=False)
 class Smoothness:
     """Attributes:
-    L: of f; each: (n,) float64, the L_i; tilde: L~.
+    L: of f; each: (n,) float64, the L_i; tilde: L~; mean: sum_i w_i L_i, L_AM of Error Feedback Reloaded.
     kind: "exact", "bound" (holds everywhere, may be larger than needed) or "estimate" (holds near a point).
     seen: how many clients' L_i were looked at; the others are given the root mean square of those.
     """
@@ -50,6 +50,7 @@ class Smoothness:
     L: float
     each: Tensor
     tilde: float
+    mean: float
     kind: str
     seen: int
 
@@ -74,7 +75,7 @@ def smoothness(problem: Problem, at: Tensor | None = None) -> Smoothness:
 
 def _of(problem: Problem, each: Tensor, L: float, kind: str, seen: int) -> Smoothness:
     w = problem.weights.cpu()
-    return Smoothness(L, each, math.sqrt(float((w * each.square()).sum())), kind, seen)
+    return Smoothness(L, each, math.sqrt(float((w * each.square()).sum())), float((w * each).sum()), kind, seen)
 
 
 def _softmax(p: Sampled, model: Softmax) -> Smoothness:
