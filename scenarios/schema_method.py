@@ -25,6 +25,8 @@ from scenarios.schema_words import (
     unknown,
 )
 
+Theory = Literal["theory"]  # what the method's theorem allows, resolved when the scenario is prepared
+
 
 class Decay(Section):
     """A number that falls: value / (1 + (round - 1) / tau)^power."""
@@ -38,8 +40,8 @@ class Method(Section):
     """One method with its hyperparameters; several are run side by side."""
 
     name: Literal["sgdm", "compressed-sgd", "ef14", "ef21-sgd", "ef21-sgdm", "ef21-sgd2m"]
-    eta: Share | Decay = 0.1
-    gamma: Positive | Decay
+    eta: Share | Decay | Theory = 0.1
+    gamma: Positive | Decay | Theory
     compressor: Text = "identity"
     k: Whole | Dealt[Whole] | ByClass[Whole] | None = None
     fraction: FiniteFloat | Dealt[FiniteFloat] | ByClass[FiniteFloat] | None = None
@@ -78,7 +80,7 @@ class Method(Section):
 
     @field_validator("eta")
     @classmethod
-    def _eta_at_most_one(cls, eta: float | Decay) -> float | Decay:
+    def _eta_at_most_one(cls, eta: float | Decay | Theory) -> float | Decay | Theory:
         if isinstance(eta, Decay) and eta.value > 1:
             raise ValueError(f"eta must start in (0, 1], not at {eta.value:g}")
         return eta
