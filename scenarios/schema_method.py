@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, FiniteFloat, field_validator, model_
 from scenarios.schema_words import (
     AGGREGATES,
     COMPRESSORS,
+    METHODS,
     MIXINGS,
     ByClass,
     Count,
@@ -39,9 +40,10 @@ class Decay(Section):
 class Method(Section):
     """One method with its hyperparameters; several are run side by side."""
 
-    name: Literal["sgdm", "compressed-sgd", "ef14", "ef21-sgd", "ef21-sgdm", "ef21-sgd2m"]
+    name: Text
     eta: Share | Decay | Theory = 0.1
     gamma: Positive | Decay | Theory
+    hyper: dict[Text, FiniteFloat | Decay] = Field(default_factory=dict)
     compressor: Text = "identity"
     k: Whole | Dealt[Whole] | ByClass[Whole] | None = None
     fraction: FiniteFloat | Dealt[FiniteFloat] | ByClass[FiniteFloat] | None = None
@@ -62,6 +64,13 @@ class Method(Section):
     optimizer: Text = "sgd"
     optimizer_args: dict[str, Any] = Field(default_factory=dict)
     label: Annotated[str, Field(strict=True)] = ""
+
+    @field_validator("name")
+    @classmethod
+    def _known_method(cls, name: str) -> str:
+        if ":" not in name and name not in METHODS:
+            raise ValueError(unknown(name, METHODS))
+        return name
 
     @field_validator("compressor")
     @classmethod

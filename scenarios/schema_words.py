@@ -29,6 +29,7 @@ COMPRESSORS: dict[str, tuple[str, ...]] = {
     "qsgd": ("levels", "bucket", "contractive"),
     "powersgd": ("rank", "iterations", "values"),
 }
+METHODS = ("sgdm", "compressed-sgd", "ef14", "ef21-sgd", "ef21-sgdm", "ef21-sgd2m")
 MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
 
 AGGREGATES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")

@@ -119,7 +119,7 @@ class Setup:
         plan, method, train = self.plans[number], self.scenario.method[number], self.scenario.train
         strategy = CompressedStrategy(
             plan, METHODS[plan.method], number=number, x=self.problem.x0(), shapes=self.problem.shapes,
-            weights=self.problem.weights, participation=train.participation,
+            weights=self.problem.weights if plan.weights is None else plan.weights, participation=train.participation,
             optimizer=method.optimizer, optimizer_args=method.optimizer_args, source=self.source, run=run,
             account=self.scenario.evaluate.traffic != "off", late=train.late,
             limits=Limits(**self.scenario.guard.model_dump()), aggregate=aggregate(self.scenario, number),

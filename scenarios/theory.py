@@ -6,10 +6,11 @@ repeats it takes the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from clients import METHODS
 from fl_ef21.errors import InputError
 from fl_ef21.plan import Plan
 from fl_ef21.problems.exact import core
@@ -147,11 +148,7 @@ def _plan(scenario: Scenario, number: int, problem: Problem) -> Plan:
 
 
 def _facts(scenario: Scenario, number: int, problem: Problem) -> Facts:
-    compressors = _plan(scenario, number, problem).compressors
-    alphas = [alpha for C in compressors if (alpha := C.alpha(problem.dim)) is not None]
-    omegas = [omega for C in compressors if (omega := C.omega(problem.dim)) is not None]
-    return Facts(
-        min(alphas) if len(alphas) == len(compressors) else None,
-        max(omegas) if len(omegas) == len(compressors) else None,
-        scenario.rounds, scenario.train.participation,
-    )  # fmt: skip
+    plan = _plan(scenario, number, problem)
+    hyper = {f.name: float(f.default) for f in fields(METHODS[plan.method]) if isinstance(f.default, float | int)}
+    hyper |= {name: schedule(1) for name, schedule in plan.hyper.items()}
+    return Facts(plan.alpha, plan.omega, scenario.rounds, scenario.train.participation, hyper)

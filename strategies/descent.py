@@ -39,11 +39,13 @@ class Descent:
 
     Attributes:
       x: the model (d,); the optimizers' parameters are views into it.
+      before: (d,), the model before the last step.
     """
 
     def __init__(self, x: Tensor, shapes: Shapes, name: str, options: Mapping[str, Any], gamma: float) -> None:
         """Raises: InputError for an unknown optimizer or an option it does not take."""
         self.x = x.detach().clone()
+        self.before = self.x.clone()
         self._grad = torch.zeros_like(self.x)
         matrices: list[torch.nn.Parameter] = []
         others: list[torch.nn.Parameter] = []
@@ -62,6 +64,7 @@ class Descent:
     def step(self, g: Tensor, gamma: float) -> Tensor:
         """The model after one step; g (d,) of any float dtype."""
         self._grad.copy_(g)
+        self.before = self.x.clone()
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = gamma
@@ -69,8 +72,8 @@ class Descent:
         return self.x
 
     def image(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The model, and what the optimizers remember of each parameter."""
-        tensors, note = {"x": self.x}, dict[str, Any]()
+        """The model, the one before, and what the optimizers remember of each parameter."""
+        tensors, note = {"x": self.x, "before": self.before}, dict[str, Any]()
         for i, optimizer in enumerate(self._optimizers):
             for j, kept in optimizer.state_dict()["state"].items():
                 for name, value in kept.items():
@@ -82,9 +85,10 @@ class Descent:
 
     def restore(self, tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> None:
         self.x.copy_(tensors["x"])
+        self.before = tensors["before"].clone()
         kept: list[dict[int, dict[str, Any]]] = [{} for _ in self._optimizers]
         for key, value in {**tensors, **note}.items():
-            if key != "x":
+            if key not in ("x", "before"):
                 i, j, name = key.split(".", 2)
                 kept[int(i)].setdefault(int(j), {})[name] = value.clone() if isinstance(value, Tensor) else value
         for optimizer, state in zip(self._optimizers, kept, strict=True):

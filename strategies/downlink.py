@@ -62,8 +62,13 @@ class Downlink(Protocol):
         ...
 
     @property
+    def model(self) -> Tensor:
+        """What is sent as the model as a whole: w, and what clients hear besides."""
+        ...
+
+    @property
     def model_bytes(self) -> int:
-        """Of the model as a whole."""
+        """Of that."""
         ...
 
     def send(self, clients: Array) -> Sent:
@@ -86,29 +91,35 @@ class Downlink(Protocol):
         """They have lost what they had."""
         ...
 
-    def advance(self, x: Tensor, round: int) -> None:
-        """The model has made a step, to x (d,)."""
+    def advance(self, x: Tensor, round: int, told: Tensor | None = None) -> None:
+        """The model has made a step, to x (d,); told (d,) is what clients hear besides."""
         ...
 
     def image(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What it takes to go on, for `restore`."""
         ...
 
-    def restore(self, x: Tensor, tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> None:
-        """Go on from an image, of a model that is x (d,)."""
+    def restore(
+        self, x: Tensor, tensors: Mapping[str, Tensor], note: Mapping[str, Any], told: Tensor | None = None
+    ) -> None:
+        """Go on from an image, of a model that is x (d,), with `told` besides."""
         ...
 
 
 class Uncompressed:
-    """The model itself to everybody, every time."""
+    """The model itself to everybody, every time, and what clients hear besides, if anything."""
 
-    def __init__(self, x: Tensor, whole: int) -> None:
+    def __init__(self, x: Tensor, whole: int, told: Tensor | None = None) -> None:
         """`whole`: bytes of the model."""
-        self.x, self.model_bytes = x, whole
+        self.x, self.told, self.model_bytes = x, told, whole
 
     @property
     def w(self) -> Tensor:
         return self.x
+
+    @property
+    def model(self) -> Tensor:
+        return self.x if self.told is None else torch.cat([self.x, self.told.to(self.x)])
 
     def send(self, clients: Array) -> Sent:
         return Sent.whole(clients, self.model_bytes)
@@ -125,14 +136,16 @@ class Uncompressed:
     def forget(self, clients: Array) -> None:
         pass
 
-    def advance(self, x: Tensor, round: int) -> None:
-        self.x = x
+    def advance(self, x: Tensor, round: int, told: Tensor | None = None) -> None:
+        self.x, self.told = x, told
 
     def image(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {}, {}
 
-    def restore(self, x: Tensor, tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> None:
-        self.x = x
+    def restore(
+        self, x: Tensor, tensors: Mapping[str, Tensor], note: Mapping[str, Any], told: Tensor | None = None
+    ) -> None:
+        self.x, self.told = x, told
 
 
 class Shifted:
@@ -158,6 +171,10 @@ class Shifted:
     def w(self) -> Tensor:
         return self.state.w[0]
 
+    @property
+    def model(self) -> Tensor:
+        return self.w
+
     def send(self, clients: Array) -> Sent:
         held, now = self.held[clients], self.point.version
         base = np.where(held >= now - len(self.log), held, WHOLE)  # the log as a whole is lighter than the model
@@ -180,7 +197,7 @@ class Shifted:
     def forget(self, clients: Array) -> None:
         self.held[clients] = WHOLE
 
-    def advance(self, x: Tensor, round: int) -> None:
+    def advance(self, x: Tensor, round: int, told: Tensor | None = None) -> None:
         """w <- w + C(x - w); or w <- x where the model costs no more than its compressed increment."""
         payload = self._step(x, round) if self.C.alpha(len(x)) != 1 else None
         if payload is None:
@@ -200,7 +217,9 @@ class Shifted:
         }
         return {"w": self.w, "held": torch.from_numpy(self.held)}, note
 
-    def restore(self, x: Tensor, tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> None:
+    def restore(
+        self, x: Tensor, tensors: Mapping[str, Tensor], note: Mapping[str, Any], told: Tensor | None = None
+    ) -> None:
         self.state = EF21P().start(tensors["w"][None])
         self.held = tensors["held"].numpy().copy()
         self.point = Point(note["point"][0], bytes.fromhex(note["point"][1]))
@@ -234,10 +253,12 @@ class Shifted:
         return payloads[0]
 
 
-def downlink_of(plan: Plan, x: Tensor, clients: int, whole: int, experiment: bytes) -> Downlink:
-    """The plan's, at its start. `whole`: bytes of the model x (d,)."""
+def downlink_of(
+    plan: Plan, x: Tensor, clients: int, whole: int, experiment: bytes, told: Tensor | None = None
+) -> Downlink:
+    """The plan's, at its start. `whole`: bytes of the model x (d,), with `told` (d,) if clients hear that besides."""
     if plan.downlink is None:
-        return Uncompressed(x, whole)
+        return Uncompressed(x, whole, told)
     return Shifted(plan, x, clients, whole, experiment)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from fl_ef21 import records
 from fl_ef21.blocks import Array
 from fl_ef21.commit import Kind, Point
+from fl_ef21.facts import facts_of
 from fl_ef21.flower_internals import deployed
 from fl_ef21.plan import Plan
 from fl_ef21.repair import Repair
@@ -80,7 +81,8 @@ class CompressedStrategy(Strategy):
         self.busy: Array = np.empty(0, np.int64)
         self.clients, self.dim, self.members = len(weights), len(x), Members(weights)
         self.descent = Descent(x, shapes, optimizer, optimizer_args, plan.gamma(1))
-        self.server = plan.half(SERVERS[half.server], 1)
+        self.facts, self.shapes = facts_of(half), shapes
+        self.server = self._server(1)
         self.state: Any = self.server.start(torch.zeros(self.dim, dtype=torch.float64))
         experiment = blake2b(run + plan.label.encode(), digest_size=16).digest()
         self.ledger = Ledger(experiment, source, number, self.clients)
@@ -95,8 +97,10 @@ class CompressedStrategy(Strategy):
         self.down: Down | None = None
         self.waited: float | None = None
         self.punctual: Callable[[Sequence[Message]], list[Message]] | None = None
-        whole = records.model_bytes(records.pack_model(self.descent.x))
-        self.downlink = downlink_of(plan, self.descent.x, self.clients, whole, experiment)
+        told = self.told
+        sent = self.descent.x if told is None else torch.cat([self.descent.x, told])
+        whole = records.model_bytes(records.pack_model(sent))
+        self.downlink = downlink_of(plan, self.descent.x, self.clients, whole, experiment, told)
         self._lacking: dict[int, Point | None] = {}  # who lacks something, and what each has
         self._leaving, self._joining = set[int](), set[int]()
         self._changed: Any = ((), (), np.empty(0, np.int64), [])  # who left, who joined, whose payloads, the payloads
@@ -112,7 +116,7 @@ class CompressedStrategy(Strategy):
 
         Raises: Silence where a round has not one usable reply.
         """
-        arrays = records.pack_model(self.descent.x)
+        arrays = self.arrays
         for number in range(after + 1, rounds + 1):
             messages = self.configure_train(number, arrays, ConfigRecord(), grid)
             enough, waited = flower_quorum.enough(self, number), list[float]()
@@ -170,6 +174,28 @@ class CompressedStrategy(Strategy):
         return chosen
 
     @property
+    def arrays(self) -> ArrayRecord:
+        """What is sent as the model, where it is not compressed on its way."""
+        return records.pack_model(self.descent.x if self.facts.hears == "" else self.downlink.model)
+
+    @property
+    def told(self) -> Tensor | None:
+        """(d,) in the model's dtype: what clients hear besides the model, None where that is nothing."""
+        if self.facts.hears == "":
+            return None
+        return (self.state.g if self.facts.hears == "g" else self.descent.before).to(self.descent.x.dtype)
+
+    @property
+    def before(self) -> Tensor:
+        """(d,), the model that the last round's clients differentiated at."""
+        return self.descent.before
+
+    def _server(self, round: int, share: float = 1.0) -> Any:
+        """The server half with this round's hyperparameters; share: of the clients who were heard, by weight."""
+        kind = SERVERS[self.half.server] if isinstance(self.half.server, str) else self.half.server
+        return self.plan.half(kind, round, share=share, shapes=self.shapes)
+
+    @property
     def asked(self) -> Array:
         """(m,) clients whom the last round asked."""
         return self._sent.clients
@@ -189,7 +215,7 @@ class CompressedStrategy(Strategy):
         self.last = done = flower_round.aggregate(self, server_round, list(replies))
         refused, up = sum(done.refused.values()), done.uplink_bytes
         metrics = MetricRecord({"participants": done.participants, "refused": refused, "uplink-bytes": up})
-        return records.pack_model(self.descent.x), metrics
+        return self.arrays, metrics
 
     def open(self, replies: Iterable[Message]) -> Letters:
         """Replies that answer what is open, and what the others tell of their clients."""
@@ -210,15 +236,16 @@ class CompressedStrategy(Strategy):
         if not len(clients):
             return
         if self.rows is None:
-            self.server = self.plan.half(SERVERS[self.half.server], round)
+            self.server = self._server(round, float(self.members.weights[torch.from_numpy(clients)].sum()))
             self.state = self.server.step(self.state, c)
         else:
             self.rows.take(clients, self.ledger.points.version[clients], payloads, self.adder.forms)
             with computing_with(1):
                 self.state = replace(self.state, g=self.rows.value(self.members.now, round))
         share = 1 if self.rows is not None else self.members.share
-        g = self.state.g if share == 1 else self.state.g / share
-        self.downlink.advance(self.descent.step(g, self.plan.gamma(round)), round)
+        g = self.server.direction(self.state) if hasattr(self.server, "direction") else self.state.g
+        x = self.descent.step(g if share == 1 else g / share, self.plan.gamma(round))
+        self.downlink.advance(x, round, self.told)
         self.ledger.commit(clients, payloads)
         if self.history is not None:
             self.history.add(clients, payloads)

@@ -59,7 +59,7 @@ def restore(strategy: CompressedStrategy, tensors: Tensors, note: Mapping[str, A
     strategy.state = replace(strategy.state, **of["state"])
     for name, part in parts.items():
         if name == "downlink":
-            strategy.downlink.restore(strategy.descent.x, of[name], note[name])
+            strategy.downlink.restore(strategy.descent.x, of[name], note[name], strategy.told)
         elif name in of:
             part.restore(of[name], note[name])
     told = [(i, Point(at[0], bytes.fromhex(at[1])) if at else None) for i, *at in note["lacking"]]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fl_ef21 import randomness
+from fl_ef21.arranging import arrange
 from fl_ef21.compressors import make
 from fl_ef21.compressors.block_topk import BlockTopK
 from fl_ef21.compressors.hard_threshold import HardThreshold
@@ -22,7 +23,7 @@ from fl_ef21.compressors.randk import RandK
 from fl_ef21.compressors.rows import mean_size, sums
 from fl_ef21.compressors.sign import Sign
 from fl_ef21.compressors.topk import TopK
-from fl_ef21.messages import Compressed, Levels, Signs, arrange
+from fl_ef21.messages import Compressed, Levels, Signs
 from fl_ef21.types import Compressor
 
 DRAWS = 4000

@@ -179,7 +179,7 @@ def test_what_a_client_holds_is_the_servers_w_of_that_version(downlink: str, met
 def settled(strategy: CompressedStrategy, grid: FaultyGrid) -> None:
     """Undisturbed instructions to everybody, at most two of them, bring everybody to the model as it is now."""
     strategy.invite = lambda round: np.arange(N)  # type: ignore[method-assign]
-    strategy.downlink.advance = lambda x, round: None  # type: ignore[method-assign]
+    strategy.downlink.advance = lambda x, round, told=None: None  # type: ignore[method-assign]
     late = len(grid.turns) + 3 - len(grid.expected)
     for number in range(ROUNDS + 1, ROUNDS + 3 + max(0, late)):
         sent = strategy.configure_train(number, records.pack_model(strategy.descent.x), ConfigRecord(), grid)  # type: ignore[arg-type]
