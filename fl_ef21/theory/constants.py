@@ -11,6 +11,7 @@ from fl_ef21.problems.dissimilarity import spread
 from fl_ef21.theory.infimum import Infimum, infimum
 from fl_ef21.theory.noise import Variance, path, variance
 from fl_ef21.theory.smoothness import Smoothness, smoothness
+from fl_ef21.threads import computing_with
 from fl_ef21.types import Problem
 
 
@@ -51,7 +52,15 @@ class Constants:
 
 
 def constants(problem: Problem) -> Constants:
-    """Raises: InputError that names data.source where some client's samples are not here."""
+    """Computed on one thread, so that the last digits are the same whatever else the machine does.
+
+    Raises: InputError that names data.source where some client's samples are not here.
+    """
+    with computing_with(1):
+        return _computed(problem)
+
+
+def _computed(problem: Problem) -> Constants:
     smooth, x0 = smoothness(problem), problem.x0().to(torch.float64)
     points = path(lambda x: problem.objective(x)[1], x0, 1 / smooth.L)
     f0, slope = problem.objective(x0)
