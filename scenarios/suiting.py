@@ -88,7 +88,7 @@ def _compressor(facts: Facts, C: Compressor, dim: int, name: str, field: str, me
     }  # fmt: skip
     right = {
         "contractive": "a contractive compressor, such as 'topk', 'sign', or contractive = true",
-        "unbiased": "an unbiased compressor, such as 'randk' with scaled = true, 'qsgd' or 'natural'",
+        "unbiased": "an unbiased compressor, such as 'qsgd', 'natural', or 'randk' with scaled = true and values = 'exact'",
         "identity": "no compression; leave the compressor out",
         "absolute": "an absolute compressor, such as 'hard-threshold' with exact values",
     }

@@ -23,10 +23,9 @@ from fl_ef21.flower_internals import deployed
 from fl_ef21.plan import Plan
 from fl_ef21.repair import Repair
 from fl_ef21.shadow import Seen
-from fl_ef21.threads import computing_with
 from fl_ef21.traffic import Down
 from fl_ef21.types import ClientHalf
-from strategies import SERVERS, flower_buffer, flower_questions, flower_quorum, flower_round, images, population
+from strategies import flower_buffer, flower_questions, flower_quorum, flower_round, images, population, steps
 from strategies.adding import Adder
 from strategies.descent import Descent, Shapes
 from strategies.downlink import bases, downlink_of
@@ -82,7 +81,7 @@ class CompressedStrategy(Strategy):
         self.clients, self.dim, self.members = len(weights), len(x), Members(weights)
         self.descent = Descent(x, shapes, optimizer, optimizer_args, plan.gamma(1))
         self.facts, self.shapes = facts_of(half), shapes
-        self.server = self._server(1)
+        self.server = steps.server(self, 1)
         self.state: Any = self.server.start(torch.zeros(self.dim, dtype=torch.float64))
         experiment = blake2b(run + plan.label.encode(), digest_size=16).digest()
         self.ledger = Ledger(experiment, source, number, self.clients)
@@ -181,19 +180,7 @@ class CompressedStrategy(Strategy):
     @property
     def told(self) -> Tensor | None:
         """(d,) in the model's dtype: what clients hear besides the model, None where that is nothing."""
-        if self.facts.hears == "":
-            return None
-        return (self.state.g if self.facts.hears == "g" else self.descent.before).to(self.descent.x.dtype)
-
-    @property
-    def before(self) -> Tensor:
-        """(d,), the model that the last round's clients differentiated at."""
-        return self.descent.before
-
-    def _server(self, round: int, share: float = 1.0) -> Any:
-        """The server half with this round's hyperparameters; share: of the clients who were heard, by weight."""
-        kind = SERVERS[self.half.server] if isinstance(self.half.server, str) else self.half.server
-        return self.plan.half(kind, round, share=share, shapes=self.shapes)
+        return steps.told(self)
 
     @property
     def asked(self) -> Array:
@@ -230,25 +217,6 @@ class CompressedStrategy(Strategy):
             else:
                 self.leave(client)
         return letters
-
-    def _make_real(self, round: int, c: Tensor, clients: Array, payloads: Any) -> None:
-        """The sum c (d,) of these messages is in g, the model makes its step, the ledger follows."""
-        if not len(clients):
-            return
-        if self.rows is None:
-            self.server = self._server(round, float(self.members.weights[torch.from_numpy(clients)].sum()))
-            self.state = self.server.step(self.state, c)
-        else:
-            self.rows.take(clients, self.ledger.points.version[clients], payloads, self.adder.forms)
-            with computing_with(1):
-                self.state = replace(self.state, g=self.rows.value(self.members.now, round))
-        share = 1 if self.rows is not None else self.members.share
-        g = self.server.direction(self.state) if hasattr(self.server, "direction") else self.state.g
-        x = self.descent.step(g if share == 1 else g / share, self.plan.gamma(round))
-        self.downlink.advance(x, round, self.told)
-        self.ledger.commit(clients, payloads)
-        if self.history is not None:
-            self.history.add(clients, payloads)
 
     # Who comes, goes, and lacks something ---------------------------------------------------------
 
