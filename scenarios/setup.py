@@ -160,6 +160,7 @@ def prepare(scenario: Scenario, *, alone: bool = False, own: Own | None = None, 
         local_steps=each(scenario, "train.local_steps", train.local_steps),
         local_rate=train.local_rate, partial=partial,
     )  # fmt: skip
+    theory.refuse(scenario, partial)
     scenario = theory.resolved(scenario, problem)
     plans = tuple(plan_of(scenario, i, method, problem) for i, method in enumerate(scenario.method))
     if dataset is not None:  # the problem has its own copy, client after client

@@ -58,6 +58,13 @@ def asked_for(scenario: Scenario) -> bool:
     return any(WORD in (method.gamma, method.eta) for method in scenario.method)
 
 
+def refuse(scenario: Scenario, partial: bool) -> None:
+    """Raises: InputError where the panel of theory is wanted and samples lie elsewhere."""
+    if scenario.evaluate.theory and partial:
+        advice = "needs every client's samples here, as a simulation has them; leave it out"
+        raise InputError("evaluate.theory", True, advice)
+
+
 def resolved(scenario: Scenario, problem: Problem) -> Scenario:
     """The scenario with numbers in the place of "theory". Raises: InputError where no theorem covers a method."""
     if not asked_for(scenario):

@@ -53,6 +53,11 @@ def complexity(setup: Setup, eps: float) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def panel(setup: Setup) -> dict[str, Any] | None:
+    """The constants for a run folder, where the scenario asks for theory's panel."""
+    return constants(theory.known(setup.problem)) if setup.scenario.evaluate.theory else None
+
+
 def described(setup: Setup, eps: float | None = None) -> dict[str, Any]:
     """All of it. eps: the |grad f| that is wanted, by default a tenth of that at x0.
 

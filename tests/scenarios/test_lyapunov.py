@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import scenarios
+from fl_ef21.errors import InputError
 from fl_ef21.problems.exact import gradient
 from fl_ef21.theory.measured import pack, total
 from scenarios import theory
@@ -133,3 +134,29 @@ def test_actors_and_flowers_simulation_tell_the_same(tmp_path: Any) -> None:
     assert scenarios.run(two).rounds[list(COLUMNS)].equals(here)
     theirs = scenarios.run(two, runtime="flower", out=tmp_path / "run").rounds[list(COLUMNS)]
     assert (theirs - here).abs().max().max() < 1e-9
+
+
+def test_the_report_says_whether_the_step_is_inside_and_draws_what_was_measured(tmp_path: Any) -> None:
+    inside = METHODS[0] | {"gamma": 1e-4, "label": "careful"}
+    ef14 = {"name": "ef14", "gamma": 0.05, "compressor": "topk", "k": K}
+    done = scenarios.run(watched(METHODS[0] | {"label": "bold"}, inside, ef14, rounds=4), out=tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text()
+    careful, outside = done.summary["methods"][1]["theory"], done.summary["methods"][0]["theory"]
+    assert outside["inside"] is False and careful["inside"] is True
+    assert done.summary["methods"][2]["theory"]["theorem"] is None
+    allowed = min(K / D / 20, 0.3 / 7)
+    assert outside["gamma_allowed"] == pytest.approx(allowed) and done.summary["theory"]["L"] == 1.0
+    assert f"bold: γ = 0.05; its theorem allows {allowed:.4g}: outside." in page
+    assert f"careful: γ = 0.0001; its theorem allows {allowed:.4g}: inside." in page
+    assert all(f'data-y="{name}"' in page for name in COLUMNS)
+
+
+def test_without_the_switch_there_is_no_section_and_no_figures_more(tmp_path: Any) -> None:
+    done = scenarios.run(watched(METHODS[0], rounds=2, evaluate={"theory": False}), out=tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert done.summary["theory"] is None and 'id="theory"' not in page and "lyapunov" not in page.split("scenario")[0]
+
+
+def test_samples_that_lie_elsewhere_cannot_be_watched() -> None:
+    with pytest.raises(InputError, match=r"evaluate\.theory"):
+        theory.refuse(watched(METHODS[0]), partial=True)
