@@ -119,9 +119,8 @@ class Program(Imaged):
         if len(ready) and kind == Kind.AUDIT:
             answers.say(ready, kind, wire.encode(whole(rows.read(rows.rows(ready.clients)).g)))
         elif len(ready) and kind == Kind.TRAIN:
-            for w, those in at_hand(
-                self.store, plan, stepping.length(facts, self.problem.dim), x, told, ready, answers
-            ):
+            length = stepping.length(facts, self.problem.dim)
+            for w, those in at_hand(self.store, plan, length, x, told, ready, answers, facts.steps):
                 self._train(plan, half, facts, rows, w, those, answers)
         elif len(ready) and kind == Kind.SHADOW:
             for tile in ready.tiles(self.tile, by_id=not self.problem.rowwise):

@@ -9,6 +9,7 @@ Message = Literal["compressed", "scaled", "whole", "either", "sum"]
 Needs = Literal["any", "contractive", "unbiased", "absolute", "identity"]
 Hears = Literal["", "g", "before"]
 Weighs = Literal["problem", "smoothness"]
+Key = Literal["", "downlink", "prox"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Facts:
         sum of several of C's.
       needs: what its compressor must be.
       local: whether it is defined for clients that make several local steps.
+      steps: whether clients make the server's step themselves, of what they hear of its g: EF21-BC.
+      key: a key of the scenario's method without which it is another method.
       weighs: whether w_i are those of the problem, or L_i / sum_j L_j.
     """
 
@@ -34,6 +37,8 @@ class Facts:
     message: Message = "compressed"
     needs: Needs = "any"
     local: bool = True
+    steps: bool = False
+    key: Key = ""
     weighs: Weighs = "problem"
 
 
@@ -44,7 +49,7 @@ def facts_of(half: Any) -> Facts:
     for name in ("server", "dense_start"):
         if name not in given:
             raise TypeError(f"{who} must say {name}: see docs/new-method.md")
-    for name, kind in (("message", Message), ("needs", Needs), ("hears", Hears), ("weighs", Weighs)):
+    for name, kind in (("message", Message), ("needs", Needs), ("hears", Hears), ("weighs", Weighs), ("key", Key)):
         if given.get(name, get_args(kind)[0]) not in get_args(kind):
             raise TypeError(f"{who}.{name} = {given[name]!r}: must be one of {', '.join(map(repr, get_args(kind)))}")
     return Facts(**given)

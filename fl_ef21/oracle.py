@@ -68,6 +68,10 @@ class Oracle:
         """(n, d), the mean of the raw gradients q_k where local steps follow q_k + shift + mu (y_k - x)."""
         return points.along(self.problem, self.x, self.clients, self.round, shift, mu)
 
+    def moved(self, shift: Tensor | float = 0.0, mu: float = 0.0) -> Tensor:
+        """(n, d), where those local steps lead: (x - y_K) / (r K)."""
+        return points.moved(self.problem, self.x, self.clients, self.round, shift, mu)
+
     def coin(self, p: float) -> Tensor:
         """(n, 1) bool, True with probability p, each client its own."""
         key = randomness.keys(self.seed, "coin", self.clients, self.round)
@@ -93,6 +97,8 @@ class Blank:
 
     def along(self, shift: Tensor | float = 0.0, mu: float = 0.0) -> Tensor:
         return self.q
+
+    moved = along
 
     def coin(self, p: float) -> Tensor:
         return self.q > 1

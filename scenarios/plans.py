@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from clients import METHODS
 from fl_ef21.compressors import make, short
 from fl_ef21.compressors.levels import make_levels
 from fl_ef21.errors import InputError
+from fl_ef21.facts import facts_of
 from fl_ef21.plan import Plan
 from fl_ef21.shadow import Shadow
+from fl_ef21.theory.smoothness import smoothness
 from fl_ef21.types import Compressor, Problem
 from fl_ef21.wire import layers_of
 from scenarios.by_class import each
@@ -26,8 +29,8 @@ from strategies.robust_named import Aggregate, aggregate_of
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 COMPRESSOR_KEYS = (
-    "k", "fraction", "block", "threshold", "levels", "bucket", "rank", "iterations", "scaled", "contractive", "values",
-    "scale_block",
+    "k", "fraction", "block", "threshold", "step", "levels", "bucket", "rank", "iterations", "scaled", "contractive",
+    "values", "scale_block",
 )  # fmt: skip
 
 
@@ -49,10 +52,18 @@ def plan_of(scenario: Scenario, number: int, method: Method, problem: Problem) -
         layers=layers_of(problem.shapes) if method.layer_aware else (), hyper=hyper_of(method),
         alpha=worst([C.alpha(problem.dim) for C in levels], min),
         omega=worst([C.omega(problem.dim) for C in levels], max),
-        participation=scenario.train.participation,
+        participation=scenario.train.participation, weights=_weights(METHODS[method.name], problem),
     )  # fmt: skip
     check(scenario, number, plan, problem)
     return plan
+
+
+def _weights(half: type[Any], problem: Problem) -> Tensor | None:
+    """(n,) float64, the method's where they are not the problem's."""
+    if facts_of(half).weighs == "problem":
+        return None
+    each = smoothness(problem).each
+    return each / each.sum()
 
 
 def buffer(scenario: Scenario) -> Buffer | None:

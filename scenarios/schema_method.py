@@ -11,6 +11,7 @@ from scenarios.schema_words import (
     COMPRESSORS,
     METHODS,
     MIXINGS,
+    PROXES,
     ByClass,
     Count,
     Dealt,
@@ -49,6 +50,7 @@ class Method(Section):
     fraction: FiniteFloat | Dealt[FiniteFloat] | ByClass[FiniteFloat] | None = None
     block: Count | None = None
     threshold: FiniteFloat | None = None
+    step: FiniteFloat | None = None
     levels: Count | None = None
     bucket: Count | None = None
     rank: Count | None = None
@@ -61,6 +63,7 @@ class Method(Section):
     layer_aware: Switch = False
     aggregate: Annotated[Text, AfterValidator(one_of(AGGREGATES))] = "mean"
     mixing: Annotated[Text | None, AfterValidator(one_of(MIXINGS))] = None
+    prox: Annotated[Text | None, AfterValidator(one_of(PROXES))] = None
     optimizer: Text = "sgd"
     optimizer_args: dict[str, Any] = Field(default_factory=dict)
     label: Annotated[str, Field(strict=True)] = ""

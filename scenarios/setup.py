@@ -34,6 +34,7 @@ from strategies.flower import CompressedStrategy
 from strategies.flower_quorum import Quorum
 from strategies.guard import Limits
 from strategies.history import Kept
+from strategies.prox import prox_of
 
 TILE_BYTES = 4 << 20  # one array of a tile, so that a tile's few arrays stay in the cache
 TILE_MOST = 32
@@ -125,6 +126,7 @@ class Setup:
             limits=Limits(**self.scenario.guard.model_dump()), aggregate=aggregate(self.scenario, number),
             quorum=Quorum(train.min_reports, train.over_selection), start_clients=train.start_clients,
             patience=train.patience, buffer=buffer(self.scenario),
+            prox=None if method.prox is None else prox_of(method.prox),
         )  # fmt: skip
         if self.keys is not None:
             strategy.nodes.authenticate(self.keys)

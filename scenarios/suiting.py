@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -16,6 +17,7 @@ from fl_ef21.types import Compressor, Problem
 from scenarios.schema import Scenario
 from scenarios.schema_method import Method
 from strategies import SERVERS
+from strategies.prox import prox_of
 
 FILLED = ("eta", "gamma", "alpha", "omega", "participation", "share", "shapes")  # in by the plan, not by a person
 
@@ -52,6 +54,8 @@ def check(scenario: Scenario, number: int, plan: Plan, problem: Problem) -> None
     facts, method = facts_of(half), scenario.method[number]
     for C in plan.compressors:
         _compressor(facts, C, problem.dim, method.compressor, f"{field}.compressor", plan.method)
+    _keys(facts, method, field)
+    _prox(method, problem, field)
     if facts.hears and plan.downlink is not None:
         told = "hears a second vector beside the model, which a compressed downlink does not carry; remove downlink"
         raise InputError(f"{field}.downlink", method.downlink, f"{plan.method} {told}")
@@ -80,6 +84,31 @@ def _hyper(plan: Plan, halves: Sequence[type[Any]], field: str) -> None:
         raise InputError(f"{field}.hyper", {}, f"needs {', '.join(missing)}: {error}") from error
 
 
+def _keys(facts: Facts, method: Method, field: str) -> None:
+    """What it is another method without, and what does not go with steps that every client makes itself."""
+    if facts.key and getattr(method, facts.key) is None:
+        advice = {"downlink": 'a compressor such as "topk:0.05"', "prox": 'r and its number such as "l1:0.001"'}
+        raise InputError(f"{field}.{facts.key}", None, f"{method.name} needs one: {advice[facts.key]}")
+    if not facts.steps:
+        return
+    told = f"its clients make the server's step themselves, which {method.name} knows by plain sgd alone"
+    if method.optimizer != "sgd":
+        raise InputError(f"{field}.optimizer", method.optimizer, f"{told}; remove it")
+    if method.optimizer_args:
+        raise InputError(f"{field}.optimizer_args", method.optimizer_args, f"{told}; remove them")
+    if method.prox is not None:
+        raise InputError(f"{field}.prox", method.prox, f"{told}; remove it, or take 'ef21-p'")
+
+
+def _prox(method: Method, problem: Problem, field: str) -> None:
+    try:
+        prox = None if method.prox is None else prox_of(method.prox)
+    except InputError as error:
+        raise InputError(f"{field}.prox", error.value, error.advice) from error
+    if prox is not None and not math.isfinite(prox.value(problem.x0())):
+        raise InputError(f"{field}.prox", method.prox, "must have a finite r at the model that training starts from")
+
+
 def _compressor(facts: Facts, C: Compressor, dim: int, name: str, field: str, method: str) -> None:
     absolute = getattr(C, "absolute", None)
     holds = {
@@ -88,7 +117,7 @@ def _compressor(facts: Facts, C: Compressor, dim: int, name: str, field: str, me
     }  # fmt: skip
     right = {
         "contractive": "a contractive compressor, such as 'topk', 'sign', or contractive = true",
-        "unbiased": "an unbiased compressor, such as 'qsgd', 'natural', or 'randk' with scaled = true and values = 'exact'",
+        "unbiased": "an unbiased compressor, such as 'qsgd', or 'randk' with scaled = true and values = 'exact'",
         "identity": "no compression; leave the compressor out",
         "absolute": "an absolute compressor, such as 'hard-threshold' with exact values",
     }

@@ -28,7 +28,7 @@ from fl_ef21.types import ClientHalf
 from strategies import flower_buffer, flower_questions, flower_quorum, flower_round, images, population, steps
 from strategies.adding import Adder
 from strategies.descent import Descent, Shapes
-from strategies.downlink import bases, downlink_of
+from strategies.downlink import bases
 from strategies.flower_account import Account
 from strategies.flower_buffer import Buffer
 from strategies.flower_exchange import Mail, exchange
@@ -37,8 +37,10 @@ from strategies.flower_post import Carried, Letters
 from strategies.flower_quorum import ALL, Quorum
 from strategies.guard import LIMITS, Guard, Limits
 from strategies.history import History
+from strategies.increments import downlink_of
 from strategies.ledger import Ledger
 from strategies.members import Members
+from strategies.prox import Prox
 from strategies.robust_named import Aggregate
 from strategies.robust_rows import Rows
 from strategies.rounds import Commit, Round, Silence
@@ -72,15 +74,15 @@ class CompressedStrategy(Strategy):
         participation: float, optimizer: str, optimizer_args: Mapping[str, Any], source: bytes, run: bytes,
         account: bool = True, late: Literal["discard", "apply"] = "discard", limits: Limits = LIMITS,
         aggregate: Aggregate | None = None, quorum: Quorum = ALL, start_clients: int | None = None,
-        patience: float = PATIENCE, buffer: Buffer | None = None,
+        patience: float = PATIENCE, buffer: Buffer | None = None, prox: Prox | None = None,
     ) -> None:  # fmt: skip
         self.plan, self.half, self.participation, self.quorum = plan, half, participation, quorum
         self.late, self.buffer = "apply" if buffer else late, buffer
         self.mail: Mail | None = None
         self.busy: Array = np.empty(0, np.int64)
         self.clients, self.dim, self.members = len(weights), len(x), Members(weights)
-        self.descent = Descent(x, shapes, optimizer, optimizer_args, plan.gamma(1))
         self.facts, self.shapes = facts_of(half), shapes
+        self.descent = Descent(x, shapes, optimizer, optimizer_args, plan.gamma(1), prox, self.facts.steps)
         self.server = steps.server(self, 1)
         self.state: Any = self.server.start(torch.zeros(self.dim, dtype=torch.float64))
         experiment = blake2b(run + plan.label.encode(), digest_size=16).digest()
@@ -99,7 +101,7 @@ class CompressedStrategy(Strategy):
         told = self.told
         sent = self.descent.x if told is None else torch.cat([self.descent.x, told])
         whole = records.model_bytes(records.pack_model(sent))
-        self.downlink = downlink_of(plan, self.descent.x, self.clients, whole, experiment, told)
+        self.downlink = downlink_of(plan, self.descent.x, self.clients, whole, experiment, told, self.facts.steps)
         self._lacking: dict[int, Point | None] = {}  # who lacks something, and what each has
         self._leaving, self._joining = set[int](), set[int]()
         self._changed: Any = ((), (), np.empty(0, np.int64), [])  # who left, who joined, whose payloads, the payloads
@@ -163,7 +165,7 @@ class CompressedStrategy(Strategy):
             if sent is None:
                 carried[base] = arrays, None
             else:
-                model = records.pack_model(self.downlink.w) if sent.increments is None else None
+                model = records.pack_model(self.downlink.model) if sent.increments is None else None
                 carried[base] = model, records.pack_broadcast(sent)
         return carried
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,6 +35,16 @@ def told(strategy: CompressedStrategy) -> Tensor | None:
             return None
 
 
+def direction(strategy: CompressedStrategy) -> Tensor:
+    """What the model is stepped by, (d,), where g is the sum over the weights of who is there."""
+    half, s = strategy.server, strategy.state
+    share = 1 if strategy.rows is not None else strategy.members.share
+    if share != 1:
+        s = replace(s, **{field.name: getattr(s, field.name) / share for field in fields(s)})
+    found: Tensor = half.direction(s) if hasattr(half, "direction") else s.g
+    return found
+
+
 def make_real(strategy: CompressedStrategy, round: int, c: Tensor, clients: Array, payloads: Sequence[bytes]) -> None:
     """The sum c (d,) of these messages is in g, the model makes its step, the ledger follows."""
     if not len(clients):
@@ -47,11 +57,9 @@ def make_real(strategy: CompressedStrategy, round: int, c: Tensor, clients: Arra
         strategy.rows.take(clients, strategy.ledger.points.version[clients], payloads, strategy.adder.forms)
         with computing_with(1):
             strategy.state = replace(strategy.state, g=strategy.rows.value(strategy.members.now, round))
-    share = 1 if strategy.rows is not None else strategy.members.share
-    direction = getattr(strategy.server, "direction", None)
-    g = strategy.state.g if direction is None else direction(strategy.state)
-    x = strategy.descent.step(g if share == 1 else g / share, strategy.plan.gamma(round))
-    strategy.downlink.advance(x, round, strategy.told)
+    gamma = strategy.plan.gamma(round)
+    g = strategy.downlink.heard(direction(strategy), gamma, round)
+    strategy.downlink.advance(strategy.descent.step(g, gamma), round, strategy.told)
     strategy.ledger.commit(clients, payloads)
     if strategy.history is not None:
         strategy.history.add(clients, payloads)

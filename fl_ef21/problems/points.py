@@ -44,6 +44,16 @@ def along(
     return problem.gradients(x, clients, round) if local is None else local.path(x, clients, round, shift, mu)
 
 
+def moved(
+    problem: Problem, x: Tensor, clients: Tensor, round: int, shift: Tensor | float = 0.0, mu: float = 0.0
+) -> Tensor:
+    """(x - y_K) / (r K), (n, d), where that path leads: the mean of q_k + shift + mu (y_k - x)."""
+    local = _local(problem)
+    if local is None:
+        return problem.gradients(x, clients, round) + shift
+    return local.path(x, clients, round, shift, mu, moved=True)
+
+
 def local_steps(problem: Problem) -> bool:
     """Whether some client makes more than one."""
     return _local(problem) is not None
@@ -51,9 +61,9 @@ def local_steps(problem: Problem) -> bool:
 
 def _local(problem: Any) -> Local | None:
     """The wrapper that makes local steps, None where there is none."""
-    while isinstance(problem, Around) and not isinstance(problem, Local):
-        problem = problem.problem
-    return problem if isinstance(problem, Local) else None
+    if isinstance(problem, Local):
+        return problem
+    return _local(problem.problem) if isinstance(problem, Around) else None
 
 
 def _inner(problem: Any) -> Any:

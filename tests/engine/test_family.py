@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 
 from fl_ef21 import randomness
 from fl_ef21.engine import RayGrid, Settings
+from fl_ef21.engine.shard import computing_with
 from fl_ef21.plan import Plan
 from fl_ef21.problems import points
 from fl_ef21.store import Memory
@@ -20,8 +21,16 @@ from tests.family import CASES
 from tests.oracles.given import Case, Given, Vector
 from tests.small import scenario
 
-N, STEPS = 6, 25
+N, STEPS = 6, 12
 Who = Callable[[int], list[int]]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Vectors this short are not worth a second thread, nor a grid of six clients a look through all of torch."""
+    monkeypatch.setattr("fl_ef21.engine.grid.gc.collect", lambda: 0)
+    with computing_with(1):
+        yield
 
 
 def setup_of(case: Case, start: str, participation: float) -> Setup:
@@ -63,7 +72,8 @@ def given(setup: Setup, who: list[list[int]], start: str) -> Given:
         C=partial(compressed, plan), gamma=plan.gamma, eta=plan.eta, who=lambda t: who[t - 1],
         coin=partial(coin, plan.seed), common=partial(common, plan.seed), weights=weights.numpy().copy(),
         shapes=problem.shapes, hyper=hyper, alpha=plan.alpha, omega=plan.omega, participation=train.participation,
-        K=train.local_steps if isinstance(train.local_steps, int) else 1, rate=train.local_rate or 0.0,
+        down=partial(down, plan), rate=train.local_rate or 0.0,
+        K=train.local_steps if isinstance(train.local_steps, int) else 1,
     )  # fmt: skip
 
 
@@ -71,6 +81,12 @@ def compressed(plan: Plan, u: Vector, i: int, t: int, call: int = 0) -> Vector:
     purpose = f"compressor, call {call + 1}" if call else "compressor"
     ids = torch.tensor([i])
     c = plan.compress(torch.from_numpy(u)[None], randomness.keys(plan.seed, purpose, ids, t), ids)
+    return c.dense()[0].to(torch.float64).numpy().copy()
+
+
+def down(plan: Plan, u: Vector, t: int) -> Vector:
+    assert plan.downlink is not None
+    c = plan.downlink(torch.from_numpy(u)[None], randomness.key(plan.seed, "downlink", round=t))
     return c.dense()[0].to(torch.float64).numpy().copy()
 
 

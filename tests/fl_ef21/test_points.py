@@ -60,6 +60,17 @@ def test_a_steered_path_follows_the_recurrence(mu: float, shape: str) -> None:
         total = total + q
         y = y - RATE * (q + shift + mu * (y - x))
     assert torch.allclose(oracle(p, x).along(shift, mu), total / 3, rtol=0, atol=1e-13)
+    assert torch.allclose(oracle(p, x).moved(shift, mu), (x - y) / (3 * RATE), rtol=0, atol=1e-12)
+
+
+def test_clients_of_different_numbers_of_steps_move_as_each_would_alone() -> None:
+    steps = [2, 5, 3]
+    p = problem(local_steps=steps, local_rate=RATE)
+    x = somewhere(p)
+    together = points.moved(p, x, torch.arange(3), 3, mu=0.7)
+    for i, K in enumerate(steps):
+        alone = points.moved(problem(local_steps=K, local_rate=RATE), x, torch.tensor([i]), 3, mu=0.7)
+        assert torch.allclose(together[i : i + 1], alone, rtol=0, atol=1e-13)
 
 
 def test_with_one_step_there_is_nothing_to_steer() -> None:

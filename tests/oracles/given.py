@@ -39,6 +39,7 @@ class Given:
       C: the compressor; alpha, omega: what it claims.
       gamma, eta: per round; hyper: the other hyperparameters.
       who: the clients whose messages round t has; participation: their share.
+      down: what clients receive of the server's vector u in round t, of a method with a compressed downlink.
       coin: client i's in round t with probability p; common: everybody's.
       K, rate: local steps and their rate.
       weights: (n,), w_i.
@@ -63,6 +64,7 @@ class Given:
     alpha: float | None = None
     omega: float | None = None
     participation: float = 1.0
+    down: Callable[[Vector, int], Vector] = field(default=lambda u, t: u)
     K: int = 1
     rate: float = 0.0
 

@@ -27,9 +27,10 @@ from fl_ef21.errors import InputError
 from fl_ef21.store import Files, Memory
 from scenarios.runner import flower_loader
 from scenarios.setup import Setup, prepare
-from strategies.downlink import WHOLE, Sent, Shifted
+from strategies.downlink import WHOLE, Sent
 from strategies.ef21_p import EF21P, State
 from strategies.flower import CompressedStrategy
+from strategies.increments import Shifted
 from strategies.rounds import Round
 from tests.faulty_grid import FAULTS, Fault, FaultyGrid, Turn
 from tests.small import ALL_METHODS, scenario

@@ -33,8 +33,9 @@ def one_thread() -> Iterator[None]:
 
 
 def small(case: Case) -> Setup:
-    """Six coordinates, of which compressors that count send two."""
-    method: dict[str, Any] = case.method | ({"k": 2} if "k" in case.method else {})
+    """Six coordinates, of which compressors that count send two; the start lies in no box."""
+    fitting = {"k": 2, "downlink": "topk:2", "prox": "l1:0.01"}
+    method: dict[str, Any] = case.method | {key: fitting[key] for key in fitting if key in case.method}
     return setup_of(method, **case.train | {"start": case.starts[0]})
 
 
