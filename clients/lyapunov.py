@@ -15,6 +15,8 @@ from fl_ef21.state import Rows
 from fl_ef21.theory.measured import pack
 from fl_ef21.types import Problem
 
+ESTIMATES = ("v", "h")  # fields that may hold a client's estimate of its own gradient
+
 
 def answer(problem: Problem, plan: Plan, rows: Rows, x: Tensor | None, tile: Asked, answers: Answers) -> None:
     """Figures of the clients of a tile; an empty payload of those whose state has nothing that the server follows."""
@@ -23,8 +25,10 @@ def answer(problem: Problem, plan: Plan, rows: Rows, x: Tensor | None, tile: Ask
     s = rows.read(rows.rows(tile.clients))
     if not (hasattr(s, "g") or hasattr(s, "v")):
         return answers.say(tile, tile.kind)
-    v = s.v if hasattr(s, "v") else problem.gradients(x, torch.from_numpy(tile.clients), tile.round)
+    ids, exact = torch.from_numpy(tile.clients), torch.stack([gradient(problem, x, i) for i in tile.clients.tolist()])
+    ratio = 1.0 if plan.weights is None else (problem.weights / plan.weights)[ids, None].to(exact)
+    v = next((getattr(s, name) for name in ESTIMATES if hasattr(s, name)), None)
+    v = ratio * problem.gradients(x, ids, tile.round) if v is None else v
     followed = s.u if hasattr(s, "u") else v
     g: Any = s.g if hasattr(s, "g") else v  # sent whole
-    exact = torch.stack([gradient(problem, x, i) for i in tile.clients.tolist()])
-    answers.say(tile, tile.kind, pack(v, followed, g, exact))
+    answers.say(tile, tile.kind, pack(v, followed, g, ratio * exact))

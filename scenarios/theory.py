@@ -6,11 +6,10 @@ repeats it takes the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from clients import METHODS
 from fl_ef21.errors import InputError
 from fl_ef21.plan import Plan
 from fl_ef21.problems.exact import core
@@ -142,6 +141,7 @@ def outside(scenario: Scenario, number: int) -> list[str]:
             method.optimizer != "sgd" or bool(method.optimizer_args),
         "takes the sum of the clients' g_i; leave aggregate and mixing out":
             method.aggregate != "mean" or method.mixing is not None,
+        "minimises f alone; leave prox out": method.prox is not None,
         "has honest clients; leave [attack] out": scenario.attack is not None,
     }  # fmt: skip
     return [words for words, true in told.items() if true]
@@ -156,6 +156,5 @@ def _plan(scenario: Scenario, number: int, problem: Problem) -> Plan:
 
 def _facts(scenario: Scenario, number: int, problem: Problem) -> Facts:
     plan = _plan(scenario, number, problem)
-    hyper = {f.name: float(f.default) for f in fields(METHODS[plan.method]) if isinstance(f.default, float | int)}
-    hyper |= {name: schedule(1) for name, schedule in plan.hyper.items()}
+    hyper = {name: schedule(1) for name, schedule in plan.hyper.items()}
     return Facts(plan.alpha, plan.omega, scenario.rounds, scenario.train.participation, hyper)

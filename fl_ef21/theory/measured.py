@@ -6,6 +6,7 @@
     Q = |sum_i w_i v_i - grad f(x)|^2        how far their mean is from the whole gradient
 
 Who has two momenta compresses u - g: for them G is of u. Who has none has v_i = q_i, its stochastic gradient.
+Where weights w_i are not the problem's p_i, v_i and grad f_i stand for p_i / w_i times themselves.
 
 Reference: Fatkhullin, Tyurin, Richtarik. Momentum Provably Improves Error Feedback! NeurIPS 2023.
 """

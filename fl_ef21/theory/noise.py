@@ -62,14 +62,15 @@ def variance(problem: Problem, points: list[Tensor]) -> Variance:
     problem = core(problem)
     n, w = problem.clients, problem.weights.cpu()
     if isinstance(problem, Quadratic):
-        var = torch.full((n,), 0.0 if problem.noise is None else problem.noise.sigma**2, dtype=torch.float64)
+        sigma = getattr(problem.noise, "sigma", 0.0)  # without noise there is none
+        var = torch.full((n,), sigma**2, dtype=torch.float64)
         return _of(var, w, _batches(problem.batch_size, n), exact=True)
     if not isinstance(problem, Sampled):
         raise TypeError(f"{type(problem).__name__} has no known noise")
     batches = _batches(problem.batch_size, n)
     seen = [_of(_each(problem, y), w, batches, exact=False) for y in points]
-    tops = (max(getattr(one, name) for one in seen) for name in ("single", "batch", "pooled"))
-    return Variance(*tops, exact=False)
+    single, batch, pooled = (max(getattr(one, name) for one in seen) for name in ("single", "batch", "pooled"))
+    return Variance(single, batch, pooled, exact=False)
 
 
 def _batches(batch_size: object, n: int) -> Tensor:

@@ -66,7 +66,8 @@ class Theorem:
     gamma: the largest allowed, from eta; None where no theorem here says one.
     eta: what it takes; None where the method has none.
     compressor: what C must be.
-    exact: it is about exact gradients, sigma = 0.
+    exact: it is about exact gradients, sigma = 0, and the method takes them with full batches alone.
+    fixed: a hyperparameter whose default it is about; empty for none.
     sampled: it also holds where only some clients are asked.
     """
 
@@ -76,6 +77,7 @@ class Theorem:
     eta: Eta | None = None
     compressor: Literal["contractive", "unbiased"] = "contractive"
     exact: bool = False
+    fixed: str = ""
     sampled: bool = False
 
     def lacks(self, c: Constants, f: Facts) -> str:
@@ -86,6 +88,8 @@ class Theorem:
             return "needs an unbiased compressor with a known omega, such as randk with scaled = true"
         if self.exact and c.noise.batch > 0:
             return 'is about exact gradients; take train.batch_size = "full"'
+        if self.fixed in f.hyper:
+            return f"is about the default of hyper.{self.fixed}; leave it out"
         if not self.sampled and f.participation < 1:
             return "asks every client in every round; take train.participation = 1"
         return ""
@@ -148,7 +152,7 @@ def _sampled(c: Constants, f: Facts, eta: float) -> float:
 
 def _marina(c: Constants, f: Facts, eta: float) -> float:
     assert f.omega is not None
-    p = f.hyper["p"]
+    p = f.hyper.get("p", 1 / (1 + f.omega))
     return 1 / (c.smooth.L + c.smooth.tilde * math.sqrt((1 - p) * f.omega / (p * c.clients)))
 
 
@@ -176,7 +180,7 @@ THEOREMS: dict[str, Theorem] = {
     "ef21-sgd": _EF21,
     "ef21-plus": _EF21,
     "ef21-pp": Theorem(
-        "gamma <= 1 / (L + sqrt(B/theta_p))", "Bells & Whistles, Theorem 7", _sampled, exact=True, sampled=True
+        "gamma <= 1 / (L + sqrt(B/theta_p))", "Bells & Whistles, Theorem 7", _sampled, sampled=True
     ),
     "ef21-w": Theorem("gamma <= 1 / (L + L_AM sqrt(beta/theta))", "Error Feedback Reloaded", _weighted, exact=True),
     "marina": Theorem(
@@ -185,7 +189,7 @@ THEOREMS: dict[str, Theorem] = {
     ),
     "dasha": Theorem(
         "gamma <= 1 / (L + L~ sqrt(16 omega (2 omega + 1) / n))", "DASHA [recalled]", _dasha,
-        compressor="unbiased", exact=True,
+        compressor="unbiased", fixed="a",
     ),
     "ef21-sgdm-norm": _agnostic(1 / 2),
     "ef21-igt-norm": _agnostic(4 / 7),

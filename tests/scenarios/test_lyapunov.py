@@ -52,7 +52,7 @@ def recurrence(s: Scenario) -> list[dict[str, float]]:
     method, problem = s.method[0], prepare(s).problem
     assert isinstance(method.gamma, float) and isinstance(method.eta, float)
     eta = 1.0 if method.name == "ef21-sgd" else method.eta
-    alpha, C = (1.0, lambda u: u) if method.name == "sgdm" else (K / D, topk)
+    alpha, C = (1.0, np.asarray) if method.name == "sgdm" else (K / D, topk)
     x, ids, least = problem.x0().numpy().copy(), torch.arange(N), theory.known(problem).least.value
     v = u = g = np.zeros((N, D))
     rows = []
@@ -85,7 +85,7 @@ def test_every_figure_is_that_of_the_recurrence_written_out(method: dict[str, An
     assert rounds.loc[0, list(COLUMNS)].isna().all()  # at x0 nobody has a state yet
     for t in range(1, T + 1):
         for name in COLUMNS:
-            found, right = float(rounds.loc[t, name]), wanted[t - 1][name]
+            found, right = float(rounds[name].iloc[t]), wanted[t - 1][name]
             if name == "lyapunov" and method["name"] == "ef21-sgd2m":
                 assert np.isnan(found)  # the paper's function is of one momentum
             else:

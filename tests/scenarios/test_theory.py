@@ -117,7 +117,12 @@ def test_a_falling_eta_counts_where_it_is_least() -> None:
 
 def test_constants_of_a_problem_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr(theory, "constants", lambda p: calls.append(p) or constants(p))
+
+    def counted(problem: Any) -> Any:
+        calls.append(problem)
+        return constants(problem)
+
+    monkeypatch.setattr(theory, "constants", counted)
     setup = prepare(base(method=[SGDM, SGDM | {"label": "other", "k": 2}]))
     theory.allowed(setup.resolved, 0, setup.problem)
     assert len(calls) == 1

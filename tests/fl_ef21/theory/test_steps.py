@@ -114,7 +114,8 @@ def of(A: np.ndarray, b: np.ndarray) -> tuple[Constants, Any, Any]:
         return float(0.5 * np.einsum("ni,nij,nj->", x - b, A, x - b) / n)
 
     def slopes(x: np.ndarray) -> np.ndarray:
-        return np.einsum("nij,nj->ni", A, x - b)
+        found: np.ndarray = np.einsum("nij,nj->ni", A, x - b)
+        return found
 
     each = np.linalg.eigvalsh(A)[:, -1]
     L, tilde = float(np.linalg.eigvalsh(A.mean(axis=0))[-1]), float(np.sqrt((each**2).mean()))
@@ -185,8 +186,16 @@ def test_theorems_say_what_they_lack() -> None:
 
 
 def test_unbiased_methods_without_compression_step_as_gradient_descent() -> None:
-    f = Facts(1.0, 0.0, 10, hyper={"p": 0.1})
+    f = Facts(1.0, 0.0, 10)
     assert gamma("marina", given(), f) == gamma("dasha", given(), f) == 0.5
+
+
+def test_marina_with_more_whole_rounds_steps_further_and_dasha_has_but_one_a() -> None:
+    steps = [gamma("marina", given(), Facts(None, 9.0, 10, hyper={"p": p})) for p in (0.05, 0.1, 0.5, 1.0)]
+    assert steps == sorted(steps) and steps[-1] == 0.5
+    assert gamma("marina", given(), Facts(None, 9.0, 10)) == steps[1]
+    assert "hyper.a" in THEOREMS["dasha"].lacks(given(), Facts(None, 9.0, 10, hyper={"a": 1.0}))
+    assert THEOREMS["dasha"].lacks(given(sigma_sq=1.0), Facts(None, 9.0, 10)) == ""
 
 
 def test_the_agnostic_schedule_is_a_decay() -> None:
