@@ -158,6 +158,7 @@ class Evaluate(Section):
     audit: Switch = True
     traffic: Literal["off", "rounds", "clients"] = "rounds"
     fairness: Literal["off", "end", "rounds"] = "end"
+    theory: Switch = False
 
 
 class Devices(Section):

@@ -29,6 +29,8 @@ from scenarios.schema_words import (
     one_of,
 )
 
+Theory = Literal["theory"]  # what the method's theorem allows, resolved when the scenario is prepared
+
 
 class Decay(Section):
     """A number that falls: value / (1 + (round - 1) / tau)^power."""
@@ -42,8 +44,8 @@ class Method(Section):
     """One method with its hyperparameters; several are run side by side."""
 
     name: Annotated[Text, AfterValidator(method_name)]
-    eta: Share | Decay = 0.1
-    gamma: Positive | Decay
+    eta: Share | Decay | Theory = 0.1
+    gamma: Positive | Decay | Theory
     hyper: dict[Text, FiniteFloat | Decay] = Field(default_factory=dict)
     compressor: Annotated[Text, AfterValidator(compressor_name)] = "identity"
     k: Whole | Dealt[Whole] | ByClass[Whole] | None = None
@@ -81,7 +83,7 @@ class Method(Section):
 
     @field_validator("eta")
     @classmethod
-    def _eta_at_most_one(cls, eta: float | Decay) -> float | Decay:
+    def _eta_at_most_one(cls, eta: float | Decay | Theory) -> float | Decay | Theory:
         if isinstance(eta, Decay) and eta.value > 1:
             raise ValueError(f"eta must start in (0, 1], not at {eta.value:g}")
         return eta
