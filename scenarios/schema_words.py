@@ -74,6 +74,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "ef21-bc": (),
     "ef21-p": (),
 }
+UNCOMPRESSED = ("sgdm", "fedavg", "fedprox", "scaffold")  # which take no compressor but the identity
 MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
 
 AGGREGATES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")
