@@ -89,6 +89,7 @@ EXACT = (
     "dasha-pp",
     "dasha-pp-mvr",
 )
+UNCOMPRESSED = ("sgdm", "fedavg", "fedprox", "scaffold")  # which take no compressor but the identity
 MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
 
 AGGREGATES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")
