@@ -254,10 +254,10 @@ class Scenario(Section):
 
     @model_validator(mode="after")
     def _values_are_told(self) -> Scenario:
-        told = [
-            method.model_copy(update={"values": method.values or default_values(method.compressor, self.train.dtype)})
-            for method in self.method
-        ]
+        told = list[Method]()
+        for method in self.method:
+            values = method.values or default_values(method.compressor, self.train.dtype, method.name)
+            told.append(method.model_copy(update={"values": values}))
         object.__setattr__(self, "method", told)
         return self
 

@@ -27,6 +27,7 @@ from fl_ef21.types import Problem
 from scenarios import theory
 from scenarios.by_class import each
 from scenarios.loading import to_toml
+from scenarios.others import others
 from scenarios.plans import DTYPES, aggregate, buffer, plan_of
 from scenarios.samples import Own, find, given, useless
 from scenarios.schema import Cuts, Engine, Scenario
@@ -144,6 +145,7 @@ def prepare(scenario: Scenario, *, alone: bool = False, own: Own | None = None, 
     alone: clients are computed one at a time, so nothing is measured to choose how. own: of a device that was told
     where its samples are. elsewhere: samples may lie on devices alone.
     """
+    source = agreed(_shared_text(scenario), others(scenario))
     dataset, parts, counts, partial, held = None, None, None, False, range(scenario.partition.clients)
     if problems.needs_data(scenario.model.name):
         found = find(scenario, own, elsewhere)
@@ -168,7 +170,7 @@ def prepare(scenario: Scenario, *, alone: bool = False, own: Own | None = None, 
     if dataset is not None:  # the problem has its own copy, client after client
         nothing = np.empty((0, *dataset.shape), dtype=np.float32)
         dataset = replace(dataset, features=nothing, test_features=nothing)
-    setup = Setup(scenario, problem, plans, agreed(_shared_text(scenario)), dataset, counts, alone=alone, held=held)
+    setup = Setup(scenario, problem, plans, source, dataset, counts, alone=alone, held=held)
     return _under_attack(_settled(setup, measure=not alone and here == where))
 
 
@@ -179,7 +181,7 @@ def again(setup: Setup, scenario: Scenario) -> Setup:
     """
     scenario = theory.resolved(scenario, setup.problem)
     plans = tuple(plan_of(scenario, i, method, setup.problem) for i, method in enumerate(scenario.method))
-    return replace(setup, scenario=scenario, plans=plans, source=agreed(_shared_text(scenario)))
+    return replace(setup, scenario=scenario, plans=plans, source=agreed(_shared_text(scenario), others(scenario)))
 
 
 def _under_attack(setup: Setup) -> Setup:
