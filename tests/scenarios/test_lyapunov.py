@@ -15,6 +15,7 @@ from fl_ef21.problems.exact import gradient
 from fl_ef21.theory.measured import pack, total
 from scenarios import theory
 from scenarios.lyapunov import COLUMNS
+from scenarios.manner import Manner
 from scenarios.results import Result
 from scenarios.schema import Scenario
 from scenarios.setup import prepare
@@ -37,6 +38,11 @@ def watched(*methods: dict[str, Any], **changes: Any) -> Scenario:
     for key, value in changes.items():
         table[key] = table.get(key, {}) | value if isinstance(value, dict) else value
     return Scenario.model_validate(table)
+
+
+def run(s: Scenario) -> Result:
+    """Without a page, which takes longer than the rounds."""
+    return scenarios.run(s, manner=Manner(page=False))
 
 
 def topk(u: Any) -> Any:
@@ -81,7 +87,7 @@ def recurrence(s: Scenario) -> list[dict[str, float]]:
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m["name"])
 def test_every_figure_is_that_of_the_recurrence_written_out(method: dict[str, Any]) -> None:
     s = watched(method)
-    rounds, wanted = scenarios.run(s).rounds, recurrence(s)
+    rounds, wanted = run(s).rounds, recurrence(s)
     assert rounds.loc[0, list(COLUMNS)].isna().all()  # at x0 nobody has a state yet
     for t in range(1, T + 1):
         for name in COLUMNS:
@@ -99,21 +105,21 @@ def measured(result: Result) -> Any:
 def test_no_method_goes_another_way_for_being_watched() -> None:
     changes: dict[str, Any] = {"train": {"participation": 0.5}, "shadow": ["sign"], "rounds": 5}
     both = [watched(*METHODS, **changes, evaluate={"every": 2, "theory": theory}) for theory in (False, True)]
-    plain, seen = map(scenarios.run, both)
+    plain, seen = map(run, both)
     assert measured(seen).equals(measured(plain)) and seen.shadow.equals(plain.shadow)
     assert plain.rounds[list(COLUMNS)].isna().all().all()
     assert seen.of("ef21-sgdm").set_index("round").loc[[2, 4, 5], list(COLUMNS)].notna().all().all()
 
 
 def test_what_the_server_does_not_follow_has_no_figures() -> None:
-    rounds = scenarios.run(watched({"name": "compressed-sgd", "gamma": 0.05, "compressor": "topk", "k": K})).rounds
+    rounds = run(watched({"name": "compressed-sgd", "gamma": 0.05, "compressor": "topk", "k": K})).rounds
     assert rounds["measured_alpha"].notna().sum() == T and rounds["momentum_error"].isna().all()
 
 
 def test_with_the_step_of_the_theorem_and_no_noise_the_lyapunov_value_never_rises() -> None:
     method = METHODS[0] | {"gamma": "theory"}
-    s = watched(method, train={"batch_size": "full"}, rounds=60, evaluate={"every": 1, "audit": False})
-    values = scenarios.run(s).rounds["lyapunov"].tolist()[1:]
+    s = watched(method, train={"batch_size": "full"}, rounds=30, evaluate={"every": 1, "audit": False})
+    values = run(s).rounds["lyapunov"].tolist()[1:]
     assert all(b <= a for a, b in pairwise(values)) and values[-1] < values[0]
 
 

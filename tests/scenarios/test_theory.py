@@ -11,6 +11,7 @@ from fl_ef21.errors import InputError
 from fl_ef21.theory.constants import constants
 from scenarios import theory
 from scenarios.loading import ScenarioError, parse, to_toml
+from scenarios.manner import Manner
 from scenarios.schema import Scenario
 from scenarios.schema_method import Decay
 from scenarios.setup import again, prepare
@@ -47,8 +48,9 @@ def test_numbers_take_the_place_of_the_word_and_load_back_equal() -> None:
 
 
 def test_a_run_keeps_the_numbers_and_repeats_to_the_same(tmp_path: Any) -> None:
-    first = scenarios.run(base(rounds=10), out=tmp_path / "a")
-    again = scenarios.run(tmp_path / "a", out=tmp_path / "b")
+    quick = Manner(page=False)
+    first = scenarios.run(base(rounds=10), out=tmp_path / "a", manner=quick)
+    again = scenarios.run(tmp_path / "a", out=tmp_path / "b", manner=quick)
     assert "theory" not in first.scenario.replace('name = "theory"', "").replace("theory = false", "")
     assert again.rounds["train_loss"].tolist() == first.rounds["train_loss"].tolist()
     assert prepare(base(rounds=10)).source == prepare(parse(first.scenario)).source
