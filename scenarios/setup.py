@@ -19,6 +19,7 @@ from fl_ef21.errors import InputError
 from fl_ef21.plan import Plan
 from fl_ef21.problems.attacks import attacked
 from fl_ef21.problems.choosing import Choice, choose
+from fl_ef21.problems.points import batches
 from fl_ef21.provenance import agreed
 from fl_ef21.sealing import ServerKeys
 from fl_ef21.store import Store
@@ -107,6 +108,14 @@ class Setup:
         """What momenta are rounded to between rounds, if they are."""
         name = self.scenario.train.momentum_dtype
         return None if name is None else DTYPES[name]
+
+    def effort(self, number: int) -> tuple[float, np.ndarray]:
+        """What a method computes: stochastic gradients a local step, and (n,) of them a round besides."""
+        plan = self.plans[number]
+        half = plan.half(METHODS[plan.method], 1)
+        passes = float(getattr(half, "passes", 0.0))
+        besides = batches(self.problem).numpy() if passes else np.zeros(self.problem.clients)
+        return float(getattr(half, "gradients", 1.0)), passes * besides
 
     def program(self, clients: range, store: Store) -> Program:
         """The client side for some of the clients; all of them share what is loaded already."""
