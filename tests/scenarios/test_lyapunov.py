@@ -124,10 +124,7 @@ class Impatient(Silent):
 
 
 def test_a_run_that_goes_on_has_the_figures_of_one_that_was_never_stopped(tmp_path: Any) -> None:
-    s, quick = (
-        watched(METHODS[0], rounds=6, durability="disk", evaluate={"every": 2, "theory": True}),
-        Manner(page=False),
-    )
+    s = watched(METHODS[0], rounds=6, durability="disk", evaluate={"every": 2, "theory": True})
     stopped = scenarios.run(s, out=tmp_path / "run", listener=Impatient(), manner=Manner(page=False))
     assert stopped.summary["status"] == "interrupted"
     found = resume(tmp_path / "run", manner=Manner(page=False)).rounds
