@@ -154,7 +154,7 @@ def prepare(scenario: Scenario, *, alone: bool = False, own: Own | None = None, 
     alone: clients are computed one at a time, so nothing is measured to choose how. own: of a device that was told
     where its samples are. elsewhere: samples may lie on devices alone.
     """
-    source = agreed(_shared_text(scenario), others(scenario))
+    foreign = others(scenario)
     dataset, parts, counts, partial, held = None, None, None, False, range(scenario.partition.clients)
     if problems.needs_data(scenario.model.name):
         found = find(scenario, own, elsewhere)
@@ -175,6 +175,7 @@ def prepare(scenario: Scenario, *, alone: bool = False, own: Own | None = None, 
     )  # fmt: skip
     theory.refuse(scenario, partial)
     scenario = theory.resolved(scenario, problem)
+    source = agreed(_shared_text(scenario), foreign)  # with the numbers of theory: clients are given those
     plans = tuple(plan_of(scenario, i, method, problem) for i, method in enumerate(scenario.method))
     if dataset is not None:  # the problem has its own copy, client after client
         nothing = np.empty((0, *dataset.shape), dtype=np.float32)
