@@ -20,7 +20,7 @@ def check(
     ] = None,
     oracle: Annotated[
         str | None,
-        typer.Option(metavar="FILE.py[:NAME]", show_default=False, help="Its rule in NumPy; NAME is `rule` by default."),
+        typer.Option(metavar="FILE.py[:NAME]", show_default=False, help="Its rule in NumPy, `rule` by default."),
     ] = None,
     sets: Annotated[
         list[str] | None,

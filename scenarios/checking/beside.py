@@ -45,8 +45,8 @@ def given(setup: Setup, who: Sequence[Sequence[int]]) -> Given:
         return points.exact(problem, torch.from_numpy(y), torch.tensor([i]))[0].numpy().copy()
 
     return Given(
-        n=problem.clients, x0=problem.x0().numpy().copy(), steps=len(who), start=train.start == "gradient", q=q, exact=exact,
-        C=partial(compressed, plan), gamma=plan.gamma, eta=plan.eta, who=lambda t: who[t - 1],
+        n=problem.clients, x0=problem.x0().numpy().copy(), steps=len(who), start=train.start == "gradient", q=q,
+        exact=exact, C=partial(compressed, plan), gamma=plan.gamma, eta=plan.eta, who=lambda t: who[t - 1],
         coin=partial(coin, plan.seed), common=partial(common, plan.seed), weights=weights.numpy().copy(),
         shapes=problem.shapes, hyper=hyper, alpha=plan.alpha, omega=plan.omega, participation=train.participation,
         down=partial(down, plan), rate=train.local_rate or 0.0,

@@ -1,7 +1,7 @@
 """What the NumPy rules of the method family are given: nothing of the package, plain float64 functions.
 
-A rule is a function of a `Given` that returns the iterates x^0 .. x^T: `fl-ef21 check NAME --oracle FILE.py:rule` runs a
-method beside it, through messages, payloads, protocol and engine.
+A rule is a function of a `Given` that returns the iterates x^0 .. x^T: `fl-ef21 check NAME --oracle FILE.py:rule` runs
+a method beside it, through messages, payloads, protocol and engine.
 """
 
 from __future__ import annotations

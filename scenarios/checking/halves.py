@@ -19,7 +19,7 @@ from fl_ef21.oracle import Oracle
 from fl_ef21.plan import Plan
 from fl_ef21.replay import Forms
 from fl_ef21.types import Problem
-from scenarios.checking.small import CLIENTS, Subject, tensors
+from scenarios.checking.small import CLIENTS, Subject
 from scenarios.suiting import server_of
 
 STEPS = 4
@@ -32,14 +32,10 @@ def says_what_it_must(subject: Subject) -> None:
     for kind in (half, server):
         frozen = is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
         require(frozen, f"{kind.__name__} must be a frozen dataclass of its hyperparameters")
-    require(
-        isinstance(getattr(server, "remembers", None), bool), f"{server.__name__} must say remembers: True or False"
-    )
+    require(isinstance(getattr(server, "remembers", None), bool), f"{server.__name__} must say whether it remembers")
     zero = torch.zeros(setup.problem.dim, dtype=torch.float64)
     at_server = setup.plans[0].half(server, 1, share=1.0, shapes=setup.problem.shapes).start(zero)
-    require(
-        hasattr(at_server, "g"), f"the state of {server.__name__} must have a field g, the gradient of the optimizer"
-    )
+    require(hasattr(at_server, "g"), f"the state of {server.__name__} needs a field g, the gradient of the optimizer")
     state, like = tile(subject, range(CLIENTS)).state, torch.zeros(CLIENTS, setup.problem.dim, dtype=torch.float64)
     require(is_dataclass(state), "the state must be a frozen dataclass of vectors")
     for name, value in tensors(state).items():
@@ -63,9 +59,7 @@ def leaves_its_inputs_alone(subject: Subject) -> None:
 def answers_alike_twice(subject: Subject) -> None:
     for half, plan, s, o, clients, t in steps(subject, range(CLIENTS)):
         first, second = (half.step(s, o, compress(plan, o, clients, t)) for _ in range(2))
-        require(
-            torch.equal(first[1].dense(), second[1].dense()), "the same step twice gave two messages: chance is C's"
-        )
+        require(torch.equal(first[1].dense(), second[1].dense()), "the same step twice gave two messages")
         for name, value in tensors(first[0]).items():
             require(torch.equal(value, tensors(second[0])[name]), f"the same step twice gave two states: {name}")
 
@@ -92,6 +86,11 @@ def messages_are_what_it_says(subject: Subject) -> None:
         decoded, refused = wire.decode(wire.encode(c), forms.other)
         told = f"message = {facts_of(half).message!r} is not what it sends: {next(iter(refused.values()), '')}"
         require(not refused and torch.equal(decoded.dense(), c.dense()), told)
+
+
+def tensors(state: Any) -> dict[str, Tensor]:
+    """A state's fields."""
+    return dict(vars(state))
 
 
 def tile(subject: Subject, clients: range) -> Any:

@@ -118,9 +118,7 @@ def _kept(subject: Subject, runs: list[Ran], most: float, refusing: bool = False
     require(refusing or not refused, f"its messages are refused: {refused[0] if refused else ''}")
     require(all(np.isfinite(ran.xs[-1]).all() for ran in runs), "the model is not finite any more")
     if not subject.remembers:
-        return (
-            "its server remembers nothing; every message was used" if not refusing else "its server remembers nothing"
-        )
+        return "its server remembers nothing" + ("" if refusing else "; every message was used")
     errors = [error for ran in runs for error in ran.audits]
     silent = [error for error in errors if error is None]
     require(refusing or not silent, "a client lacked the state that the server believes in")
