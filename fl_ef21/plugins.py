@@ -43,8 +43,8 @@ class Registry(dict[str, T]):
             known = installed(self.group)
             if name not in known:
                 raise InputError(field, name, unknown(name, self, self.group))
-            return _load(known[name], field, name)  # type: ignore[no-any-return]
-        return _load(name, field, name)  # type: ignore[no-any-return]
+            return load(known[name], field, name)  # type: ignore[no-any-return]
+        return load(name, field, name)  # type: ignore[no-any-return]
 
 
 def named(word: str, known: Iterable[str]) -> str:
@@ -88,15 +88,15 @@ def files(kinds: Iterable[Any]) -> list[tuple[str, Path]]:
     return sorted(found.items())
 
 
-def _load(path: str, field: str, name: str) -> Any:
-    """The class "package.module:Class". Raises: InputError about `field`, whose value is `name`."""
+def load(path: str, field: str, name: str) -> Any:
+    """The class that a path names. Raises: InputError about `field`, whose value is `name`, where there is none."""
     if _PATH.fullmatch(path) is None:
         raise InputError(field, name, unknown(path, (), METHODS))
-    from fl_ef21.problems.loading import load  # loads torch, as every method and compressor does
+    from fl_ef21.problems import loading  # loads torch, as every method and compressor does
 
     _look_here(path.partition(":")[0].partition(".")[0])
     try:
-        kind = load(field, path)
+        kind = loading.load(field, path)
     except InputError as error:
         raise InputError(field, name, error.advice) from error
     if not isinstance(kind, type):

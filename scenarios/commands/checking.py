@@ -68,7 +68,10 @@ def _what(name: str) -> tuple[type[Any], bool]:
         known = [*METHODS, *COMPRESSORS, *methods, *compressors]
         advice = f'{nearest(path, known)} A class of yours is written "package.module:Class"'
         raise InputError("NAME", name, advice)
-    kind = COMPRESSORS[path]
+    try:
+        kind = COMPRESSORS[path]
+    except InputError as error:
+        raise InputError("NAME", name, error.advice) from error
     if hasattr(kind, "from_options"):
         return kind, True
     if hasattr(kind, "step"):
