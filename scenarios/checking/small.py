@@ -11,6 +11,7 @@ from typing import Any
 import tomlkit
 
 from clients import METHODS
+from fl_ef21.checking.claims import Broken
 from fl_ef21.engine import RayGrid, Settings
 from fl_ef21.engine.chaos import ChaosGrid
 from fl_ef21.errors import InputError
@@ -22,7 +23,7 @@ from scenarios.loading import build
 from scenarios.setup import Setup, prepare
 from scenarios.suiting import server_of
 from strategies.flower import CompressedStrategy
-from strategies.rounds import Round
+from strategies.rounds import Round, Silence
 
 CLIENTS, ROUNDS = 5, 12
 FITTING: dict[str, dict[str, Any]] = {
@@ -88,7 +89,10 @@ def grid_of(setup: Setup) -> RayGrid:
 
 
 def run(setup: Setup, chaos: str = "", moved: int | None = None) -> Ran:
-    """All rounds of the scenario; disturbed as `chaos` says. moved: the round after which another grid goes on."""
+    """All rounds of the scenario; disturbed as `chaos` says. moved: the round after which another grid goes on.
+
+    Raises: Broken where a round has no message that can be used.
+    """
     ran, strategy = Ran([setup.problem.x0().numpy().copy()]), setup.strategy(0, b"check", remember=bool(chaos))
     grid: Any = grid_of(setup)
     strategy.nodes.enrol(grid)
@@ -96,8 +100,11 @@ def run(setup: Setup, chaos: str = "", moved: int | None = None) -> Ran:
     number = 0
     while number < setup.scenario.rounds:
         until = moved if moved is not None and number < moved else setup.scenario.rounds
-        for done in strategy.rounds(around, until, after=number):
-            ran.note(strategy, grid, done)
+        try:
+            for done in strategy.rounds(around, until, after=number):
+                ran.note(strategy, grid, done)
+        except Silence as why:
+            raise Broken(f"its messages are refused: {why}") from why
         number = until
         if number == moved:
             images: list[Any] = []

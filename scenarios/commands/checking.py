@@ -43,8 +43,8 @@ def check(
 
             findings, rows = list(suite(Subject(name, tuple(sets)), like, oracle)), []
     if format == "json":
-        told = {"name": name, "findings": [asdict(f) | {"holds": f.holds} for f in findings]}
-        typer.echo(json.dumps(told | {"card": [asdict(row) for row in rows]}, indent=2))
+        found = [asdict(finding) | {"holds": finding.holds} for finding in findings]
+        typer.echo(json.dumps({"name": name, "findings": found, "card": [asdict(row) for row in rows]}, indent=2))
     else:
         _print(name, kind, findings, rows)
     if not all(finding.holds for finding in findings):
