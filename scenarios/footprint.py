@@ -17,6 +17,7 @@ import torch
 from clients import METHODS
 from fl_ef21.engine.grid import CHUNK
 from fl_ef21.errors import InputError
+from fl_ef21.facts import facts_of
 from fl_ef21.oracle import state_type
 from fl_ef21.plan import Plan
 from fl_ef21.state import MOMENTA
@@ -189,8 +190,12 @@ def _held_at_server(setup: Setup) -> bool:
 
 
 def _copies(setup: Setup, actors: int) -> int:
-    """Vectors that a compressed downlink adds: a shard's w, one for however many clients, and the server's."""
-    return HELD * max(1, actors) + SHIFTED if any(plan.downlink is not None for plan in setup.plans) else 0
+    """Vectors that a compressed downlink adds: a shard's w, one for however many clients, and the server's.
+
+    Where clients make the server's step they hold two.
+    """
+    held = max((1 + facts_of(METHODS[p.method]).steps for p in setup.plans if p.downlink is not None), default=0)
+    return held * (HELD * max(1, actors) + SHIFTED)
 
 
 def _asked(setup: Setup) -> int:

@@ -16,7 +16,7 @@ from scenarios import mistakes
 from scenarios.mistakes import Place
 from scenarios.schema import Scenario
 from scenarios.schema_method import Method
-from scenarios.schema_words import COMPRESSORS, METHODS, ROUNDING
+from scenarios.schema_words import COMPRESSORS, METHODS, ROUNDING, UNCOMPRESSED
 
 GALLERY = Path(__file__).resolve().parent
 OPTIONS = {option for options in COMPRESSORS.values() for option in options}
@@ -197,7 +197,7 @@ def _in_the_way(key: str, value: Any, before: dict[str, Any]) -> set[str]:
 def _takes(method: dict[str, Any], key: str) -> bool:
     """Whether a method's table may say `key`; what the schema does not know is left to it."""
     name = method.get("compressor", Method.model_fields["compressor"].default)
-    if key in ("compressor", *ROUNDING) and method.get("name") == "sgdm":
+    if key in ("compressor", *ROUNDING) and method.get("name") in UNCOMPRESSED:
         return False
     return key not in OPTIONS or key in COMPRESSORS.get(name, (key,))
 

@@ -10,6 +10,7 @@ from fl_ef21 import plugins
 from scenarios.schema_words import (
     AGGREGATES,
     COMPRESSORS,
+    EXACT,
     MIXINGS,
     PROXES,
     ByClass,
@@ -28,6 +29,8 @@ from scenarios.schema_words import (
     one_of,
 )
 
+Theory = Literal["theory"]  # what the method's theorem allows, resolved when the scenario is prepared
+
 
 class Decay(Section):
     """A number that falls: value / (1 + (round - 1) / tau)^power."""
@@ -41,8 +44,8 @@ class Method(Section):
     """One method with its hyperparameters; several are run side by side."""
 
     name: Annotated[Text, AfterValidator(method_name)]
-    eta: Share | Decay = 0.1
-    gamma: Positive | Decay
+    eta: Share | Decay | Theory = 0.1
+    gamma: Positive | Decay | Theory
     hyper: dict[Text, FiniteFloat | Decay] = Field(default_factory=dict)
     compressor: Annotated[Text, AfterValidator(compressor_name)] = "identity"
     k: Whole | Dealt[Whole] | ByClass[Whole] | None = None
@@ -80,7 +83,7 @@ class Method(Section):
 
     @field_validator("eta")
     @classmethod
-    def _eta_at_most_one(cls, eta: float | Decay) -> float | Decay:
+    def _eta_at_most_one(cls, eta: float | Decay | Theory) -> float | Decay | Theory:
         if isinstance(eta, Decay) and eta.value > 1:
             raise ValueError(f"eta must start in (0, 1], not at {eta.value:g}")
         return eta
@@ -115,12 +118,14 @@ class Method(Section):
         return self
 
 
-def default_values(compressor: str, dtype: str) -> str | None:
-    """How a compressor sends its values where nothing is said; None where it has no choice, or is not
-    ours and knows for itself.
+def default_values(compressor: str, dtype: str, method: str = "") -> str | None:
+    """How a compressor sends its values where nothing is said; None where it has no choice, or is not ours and knows
+    for itself.
 
-    bfloat16 is half of float32, and its error is fed back; float64 is asked for where every digit counts.
+    bfloat16 is half of float32, and its error is fed back; float64 is asked for where every digit counts, and some
+    methods are defined for compressors that do not round.
     """
     if "values" not in COMPRESSORS.get(compressor, ()):
         return None
-    return "exact" if compressor == "identity" or dtype == "float64" else "bfloat16"
+    exact = compressor == "identity" or dtype == "float64" or method in EXACT
+    return "exact" if exact else "bfloat16"

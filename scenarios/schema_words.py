@@ -76,6 +76,20 @@ METHODS: dict[str, tuple[str, ...]] = {
     "ef21-bc": (),
     "ef21-p": (),
 }
+# whose compressors may not round, as that is neither unbiased nor absolutely bounded
+EXACT = (
+    "ef21-sgd-abs",
+    "ef21-sgdm-abs",
+    "ef21-sgd2m-abs",
+    "scallion",
+    "diana",
+    "marina",
+    "dasha",
+    "dasha-mvr",
+    "dasha-pp",
+    "dasha-pp-mvr",
+)
+UNCOMPRESSED = ("sgdm", "fedavg", "fedprox", "scaffold")  # which take no compressor but the identity
 MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
 
 AGGREGATES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")

@@ -24,6 +24,7 @@ from fl_ef21.sealing import ServerKeys
 from fl_ef21.store import Store
 from fl_ef21.threads import computing_with
 from fl_ef21.types import Problem
+from scenarios import theory
 from scenarios.by_class import each
 from scenarios.loading import to_toml
 from scenarios.others import others
@@ -163,6 +164,8 @@ def prepare(scenario: Scenario, *, alone: bool = False, own: Own | None = None, 
         local_steps=each(scenario, "train.local_steps", train.local_steps),
         local_rate=train.local_rate, partial=partial,
     )  # fmt: skip
+    theory.refuse(scenario, partial)
+    scenario = theory.resolved(scenario, problem)
     plans = tuple(plan_of(scenario, i, method, problem) for i, method in enumerate(scenario.method))
     if dataset is not None:  # the problem has its own copy, client after client
         nothing = np.empty((0, *dataset.shape), dtype=np.float32)
@@ -176,6 +179,7 @@ def again(setup: Setup, scenario: Scenario) -> Setup:
 
     The scenario must have the same seed, data, partition, model, train and attack.
     """
+    scenario = theory.resolved(scenario, setup.problem)
     plans = tuple(plan_of(scenario, i, method, setup.problem) for i, method in enumerate(scenario.method))
     return replace(setup, scenario=scenario, plans=plans, source=agreed(_shared_text(scenario), others(scenario)))
 
