@@ -26,7 +26,7 @@ from fl_ef21.engine import memory
 from fl_ef21.errors import Refused
 from fl_ef21.facts import Facts, facts_of
 from fl_ef21.messages import whole
-from fl_ef21.oracle import state_type
+from fl_ef21.oracle import Oracle, state_type
 from fl_ef21.plan import Plan
 from fl_ef21.problems.devices import on
 from fl_ef21.repair import Repair
@@ -158,7 +158,7 @@ class Program(Imaged):
         """One step of the clients of a tile, into the outbox; those who cannot are answered."""
         q, finite = None, np.ones(len(asked), bool)
         if not facts.asks:  # what an asking half makes of its gradients, the server refuses where it is not finite
-            q = stepping.oracle_of(self.problem, plan, facts, x, asked, self.device).q
+            q = self._oracle(plan, facts, x, asked).q
             finite = torch.isfinite(q.sum(dim=1)).cpu().numpy()  # a sum that overflows is a divergence too
         if not finite.all():
             answers.refuse(asked[~finite], Refused("gradient", "the gradient is not finite"))
@@ -169,19 +169,17 @@ class Program(Imaged):
             if not some.any():
                 continue
             members = asked if some.all() else asked[some]
-            given = stepping.oracle_of(self.problem, plan, facts, x, members, self.device) if q is None else q
-            given = given if q is None or some.all() else q[torch.from_numpy(some)]
+            o = self._oracle(plan, facts, x, members) if q is None else q if some.all() else q[torch.from_numpy(some)]
             at = rows.rows(members.clients)
             try:
-                c = (
-                    stepping.begin(half, rows, at, given)
-                    if first
-                    else stepping.step(half, plan, rows, at, given, members)
-                )
+                c = stepping.begin(half, rows, at, o) if first else stepping.step(half, plan, rows, at, o, members)
             except CANNOT as error:
                 answers.refuse(members, Refused("value", str(error)))
                 continue
             outbox.add(first, members, c)
+
+    def _oracle(self, plan: Plan, facts: Facts, x: Tensor, asked: Asked) -> Oracle:
+        return stepping.oracle_of(self.problem, plan, facts, x, asked, self.device)
 
 
 def _settle(

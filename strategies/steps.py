@@ -28,7 +28,8 @@ def told(strategy: CompressedStrategy) -> Tensor | None:
     """(d,) in the model's dtype: what clients hear besides the model, None where that is nothing."""
     match strategy.facts.hears:
         case "g":
-            return strategy.state.g.to(strategy.descent.x.dtype)  # type: ignore[no-any-return]
+            g: Tensor = strategy.state.g / strategy.members.share
+            return g.to(strategy.descent.x.dtype)
         case "before":
             return strategy.descent.before
         case _:
