@@ -59,6 +59,10 @@ class Forms:
             found = found | np.array([payload[:KIND] == head for payload in payloads], dtype=bool)
         return found
 
+    def of_version(self, version: int, payload: bytes) -> wire.Spec:
+        """Of the message that leads from a client's state of this version to the next."""
+        return self.first if self.whole(np.array([version]), [payload])[0] else self.other
+
 
 KIND = 4  # bytes of a payload until its kind has been said
 

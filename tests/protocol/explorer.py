@@ -128,7 +128,7 @@ def hearing(server: Server, reply: Reply) -> Server:
     """The server after a reply, committed if it is accepted: as CompressedStrategy.aggregate_train does."""
     ledger = server.ledger()
     answers, refused = ledger.accept([reply.block])
-    if not refused and not wire.decode([reply.payload], FORMS.of_version(len(server.committed)))[1]:
+    if not refused and not wire.decode([reply.payload], FORMS.of_version(len(server.committed), reply.payload))[1]:
         return replace(server, committed=(*server.committed, reply.payload), lacking=None, open=None)
     if refused and refused[0].reason == "lacks":
         lacking = Point(int(answers["version"][0]), answers["chain"][0].tobytes())

@@ -135,7 +135,7 @@ class Play:
             self.points[client] = Point.origin(self.devices.experiment, client, self.epoch[client])
         forms = self.server.strategy.adder.forms
         told = list(zip(commit.clients.tolist(), commit.payloads, strict=True))
-        for spec, some in groupby(told, lambda one: forms.of_version(self.points[one[0]].version)):
+        for spec, some in groupby(told, lambda one: forms.of_version(self.points[one[0]].version, one[1])):
             those = list(some)
             c, refused = wire.decode([payload for _, payload in those], spec)
             if refused:
