@@ -22,6 +22,7 @@ from fl_ef21.errors import InputError, nearest
 T = TypeVar("T")
 METHODS, COMPRESSORS = "fl_ef21.methods", "fl_ef21.compressors"  # groups of entry points
 NAMES = {METHODS: "name", COMPRESSORS: "compressor"}  # what a scenario calls them
+AND = " and "
 OURS = ("fl_ef21", "strategies", "clients", "scenarios")
 _PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?=:|$)")
 
@@ -68,8 +69,11 @@ def unknown(name: str, known: Iterable[str], group: str) -> str:
 
 @lru_cache(maxsize=8)
 def installed(group: str) -> dict[str, str]:
-    """The entry points of a group: "package.module:Class" by name."""
-    return {entry.name: entry.value for entry in entry_points(group=group)}
+    """The entry points of a group: "package.module:Class" by name; all of them where several packages took one."""
+    found: dict[str, set[str]] = {}
+    for entry in entry_points(group=group):
+        found.setdefault(entry.name, set()).add(entry.value)
+    return {name: AND.join(sorted(paths)) for name, paths in sorted(found.items())}
 
 
 def files(kinds: Iterable[Any]) -> list[tuple[str, Path]]:
@@ -90,6 +94,8 @@ def files(kinds: Iterable[Any]) -> list[tuple[str, Path]]:
 
 def load(path: str, field: str, name: str) -> Any:
     """The class that a path names. Raises: InputError about `field`, whose value is `name`, where there is none."""
+    if AND in path:
+        raise InputError(field, name, f"is the name of {path}; write the one that is meant")
     if _PATH.fullmatch(path) is None:
         raise InputError(field, name, unknown(path, (), METHODS))
     from fl_ef21.problems import loading  # loads torch, as every method and compressor does

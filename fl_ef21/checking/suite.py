@@ -50,7 +50,7 @@ def suite(C: Compressor, dim: int) -> Iterator[Finding]:
     """One finding for each property that a compressor of its claims must have, on vectors of R^dim."""
     with computing_with(1):
         for says, holds in properties(C, dim).items():
-            yield Finding(says, _broken(holds, C, dim, says))
+            yield Finding(says, broken(holds, C, dim, says))
 
 
 MEANS = ("it contracts as it claims on average", "its mean is u and its variance as claimed")
@@ -72,15 +72,16 @@ def properties(C: Compressor, dim: int) -> dict[str, Property]:
     return found | ON_ALL
 
 
-def _broken(holds: Property, C: Compressor, dim: int, says: str) -> str:
+def broken(holds: Property, C: Compressor, dim: int, says: str) -> str:
+    """How this property is broken on the first vector on which it is; empty where it holds on all."""
     means = says in MEANS
     for dtype in (torch.float64,) if means else (torch.float64, torch.float32):
         for kind in (draw,) if says == APART else KINDS:
             for scale in (1.0,) if means else SCALES:
                 try:
                     holds(C, (kind(3, 4, dim) * scale).to(dtype))
-                except Broken as broken:
-                    return f"{broken} ({kind.__name__} times {scale:g}, {str(dtype).removeprefix('torch.')})"
+                except Broken as why:
+                    return f"{why} ({kind.__name__} times {scale:g}, {str(dtype).removeprefix('torch.')})"
                 except Exception as error:  # somebody's code: whatever it raises breaks the promise
                     return told_by(error)
     return ""

@@ -173,7 +173,7 @@ def test_other_code_is_refused_by_name_unless_forced(left: Path, monkeypatch: py
     now = changes.sources()
     other = {**now, "strategies/ef21.py": "0" * 16, "strategies/new.py": "1" * 16}
     del other["fl_ef21/select.py"]
-    monkeypatch.setattr(changes, "sources", lambda: other)
+    monkeypatch.setattr(changes, "sources", lambda _=(): other)
     with pytest.raises(InputError) as caught:
         resume(left)
     told = str(caught.value)
