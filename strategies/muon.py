@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,18 +21,14 @@ from torch import Tensor
 from fl_ef21.errors import InputError
 from fl_ef21.threads import computing_with
 from fl_ef21.types import Vector
+from strategies.ef21 import EF21, State
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 NOISE = torch.finfo(torch.float32).eps
 
 
 @dataclass(frozen=True)
-class State:
-    g: Vector  # (d,) float64, sum_i w_i g_i
-
-
-@dataclass(frozen=True)
-class Muon:
+class Muon(EF21):
     """EF21 whose direction is the extreme point of a ball in every layer.
 
     Attributes:
@@ -46,19 +41,9 @@ class Muon:
     shapes: Shapes
     rest: float = 1.0
 
-    remembers: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         if not 0 < self.rest < math.inf:
             raise InputError("rest", self.rest, "must be a number > 0")
-
-    def start(self, zero: Vector) -> State:
-        return State(g=zero)
-
-    def step(self, s: State, c: Vector) -> State:
-        """c (d,) float64 is sum_i w_i c_i."""
-        g = s.g + c
-        return State(g)
 
     def direction(self, s: State) -> Vector:
         """(d,) float64. A g that is not finite is returned as it is, for the model to show it."""

@@ -12,31 +12,18 @@ and Momentum. 2024 (arXiv 2410.16871), Algorithm ||EF21-SGDM||. With schedules (
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
+from fl_ef21.threads import computing_with
 from fl_ef21.types import Vector
+from strategies.ef21 import EF21, State
 
 
 @dataclass(frozen=True)
-class State:
-    g: Vector  # (d,) float64, sum_i w_i g_i
-
-
-@dataclass(frozen=True)
-class Normalised:
+class Normalised(EF21):
     """EF21 whose steps have the length gamma."""
-
-    remembers: ClassVar[bool] = True
-
-    def start(self, zero: Vector) -> State:
-        return State(g=zero)
-
-    def step(self, s: State, c: Vector) -> State:
-        """c (d,) float64 is sum_i w_i c_i."""
-        g = s.g + c
-        return State(g)
 
     def direction(self, s: State) -> Vector:
         """g / |g|, (d,) float64; zeros where g is zero."""
-        length = s.g.norm()
+        with computing_with(1):  # the last bit of a sum may depend on the threads
+            length = s.g.norm()
         return s.g if length == 0 else s.g / length
