@@ -51,6 +51,8 @@ class Program(Imaged):
       tile: how many clients are computed together at the most.
     """
 
+    _begin, _step = staticmethod(stepping.begin), staticmethod(stepping.step)  # where a benchmark times the arithmetic
+
     def __init__(self, problem: Problem, plans: Sequence[Plan], store: Store, source: bytes, tile: int) -> None:
         self.problem, self.plans, self.store, self.source, self.tile = problem, tuple(plans), store, source, tile
         self.device = "cpu"
@@ -172,7 +174,7 @@ class Program(Imaged):
             o = self._oracle(plan, facts, x, members) if q is None else q if some.all() else q[torch.from_numpy(some)]
             at = rows.rows(members.clients)
             try:
-                c = stepping.begin(half, rows, at, o) if first else stepping.step(half, plan, rows, at, o, members)
+                c = self._begin(half, rows, at, o) if first else self._step(half, plan, rows, at, o, members)
             except CANNOT as error:
                 answers.refuse(members, Refused("value", str(error)))
                 continue
