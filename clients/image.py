@@ -24,6 +24,7 @@ from fl_ef21.commit import Point
 from fl_ef21.copies import Copies
 from fl_ef21.errors import Refused
 from fl_ef21.image import MOST, Image, Part
+from fl_ef21.oracle import state_type
 from fl_ef21.plan import Plan
 from fl_ef21.state import Rows
 from fl_ef21.store import Memory, Store
@@ -149,7 +150,7 @@ def _name(state: type[Any]) -> str:
 
 
 def _state(plan: Plan) -> type[Any]:
-    return type(plan.half(METHODS[plan.method], 1).start(torch.zeros(1, 1)))
+    return state_type(plan.half(METHODS[plan.method], 1))
 
 
 def _mine(clients: Array, ours: range) -> Array:

@@ -15,13 +15,13 @@ from fl_ef21.commit import Point
 from fl_ef21.errors import Refused
 from fl_ef21.repair import Repair
 from fl_ef21.replay import Forms, added
-from fl_ef21.state import MOMENTA, Rows
+from fl_ef21.state import ESTIMATES, Rows
 
 
 def mend(rows: Rows, row: int, repair: Repair, to: Point, forms: Forms) -> bool:
     """Bring one client to the point `to`; False, and nothing has changed, where the repair does not lead there.
 
-    What the client has is kept as far as it lies on the way; else g is taken from the repair, and momenta begin as g.
+    What the client has is kept as far as it lies on the way; else g is taken from the repair, and estimates begin as g.
     A state without g has nothing that the server could know: it is kept as it is, under the new point.
 
     Raises: Refused where a payload cannot be decoded.
@@ -44,7 +44,10 @@ def mend(rows: Rows, row: int, repair: Repair, to: Point, forms: Forms) -> bool:
         start = way.index(here) if known else 0
         g = state["g"][0].cpu() if known else _begin(repair, rows, forms)
         g = added(g, way[start].version, repair.increments[start:], forms)
-        state = {name: g[None] if name == "g" or (name in MOMENTA and not known) else state[name] for name in names}
+        state["g"] = g[None]
+        if not known:
+            state |= {name: g[None] for name in names if name in ESTIMATES}
+            state |= {"x": torch.full_like(g, torch.nan)[None]} if "x" in names else {}  # not known, see stepping
     rows.write(at, rows.state(**state))
     rows.stage(at, np.array([to.version]), words(to.chain)[None])
     rows.settle(at, np.array([to.version]), words(to.chain)[None])

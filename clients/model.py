@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from torch import Tensor
 
 from clients.asked import Answers, Asked
-from fl_ef21 import blocks
+from fl_ef21 import blocks, shared_step
 from fl_ef21.blocks import words
-from fl_ef21.broadcast import Broadcast, spec_of
+from fl_ef21.broadcast import Broadcast, advanced, spec_of
 from fl_ef21.commit import Kind, Point
 from fl_ef21.copies import Models
 from fl_ef21.errors import Refused
@@ -21,20 +22,23 @@ Told = Sequence[Broadcast | None]  # of a call, an entry for each instruction
 
 
 def at_hand(
-    store: Store, plan: Plan, dim: int, x: Tensor | None, told: Told, asked: Asked, answers: Answers
-) -> Iterator[tuple[Tensor, Asked]]:
-    """The model (d,) and who is to use it; who has none is answered.
+    store: Store, plan: Plan, dim: int, x: Tensor | None, told: Told, asked: Asked, answers: Answers,
+    steps: bool = False,
+) -> Iterator[tuple[Tensor, Asked]]:  # fmt: skip
+    """The model (d,) and who is to use it; who has none is answered. steps: clients make the server's step (EF21-BC).
 
     Nearly always one model: clients that come to it from different versions are computed together.
     """
     wrong = Refused("model", f"expected {plan.dtype} of shape ({dim},)")
-    fits = x is not None and x.shape == (dim,) and x.dtype == plan.dtype
+    x = shared_step.both(x, dim) if steps and x is not None else x
+    fits = x is not None and x.shape == (2 * dim if steps else dim,) and x.dtype == plan.dtype
     if plan.downlink is None:
         if x is None or not fits:
             return answers.refuse(asked, wrong)
         yield x, asked
         return
-    models = store.models(asked.experiment)
+    models, spec = store.models(asked.experiment), spec_of(plan.downlink, dim, plan.dtype)
+    grow = partial(shared_step.advanced if steps else advanced, spec=spec)
     found: dict[Point, tuple[Tensor, list[int]]] = {}
     for sent, some in _by_broadcast(told, asked):
         if sent is None:
@@ -44,7 +48,7 @@ def at_hand(
             answers.refuse(asked[some], wrong)
             continue
         try:
-            w, ready = models.bring(asked.clients[some], sent, x, spec_of(plan.downlink, dim, plan.dtype))
+            w, ready = models.bring(asked.clients[some], sent, x, grow)
         except Refused as why:
             full = why.reason == "storage"  # the disk, not what was sent
             answers.refuse(asked[some], why if full else Refused("model", str(why)))
@@ -53,7 +57,7 @@ def at_hand(
         if w is not None and ready.any():
             found.setdefault(sent.point, (w, []))[1].extend(some[ready].tolist())
     for w, places in found.values():
-        yield w, asked[np.sort(places)]
+        yield w[:dim], asked[np.sort(places)]
 
 
 def _by_broadcast(told: Told, asked: Asked) -> Iterator[tuple[Broadcast | None, np.ndarray]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from clients.asked import Answers, Asked
 from fl_ef21 import wire
+from fl_ef21.arranging import join
 from fl_ef21.commit import Kind
-from fl_ef21.messages import Compressed, join
+from fl_ef21.messages import Compressed
 from fl_ef21.state import Rows
 
 

@@ -13,18 +13,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clients import METHODS, evaluation, fused, shadow
+from clients import METHODS, evaluation, shadow, stepping
 from clients.asked import Answer, Answers, Asked
 from clients.image import Imaged
 from clients.mending import mend
 from clients.model import Told, at_hand
 from clients.outbox import Outbox
-from fl_ef21 import blocks, randomness, wire
+from fl_ef21 import blocks, wire
 from fl_ef21.blocks import Array
 from fl_ef21.commit import Kind, Point
 from fl_ef21.engine import memory
 from fl_ef21.errors import Refused
-from fl_ef21.messages import Compressed, whole
+from fl_ef21.facts import Facts, facts_of
+from fl_ef21.messages import whole
+from fl_ef21.oracle import state_type
 from fl_ef21.plan import Plan
 from fl_ef21.problems.devices import on
 from fl_ef21.repair import Repair
@@ -107,33 +109,36 @@ class Program(Imaged):
         if kind == Kind.EVALUATE:
             return evaluation.answer(self.problem, plan, x, asked, answers)
         half = plan.half(METHODS[plan.method], max(1, asked.round))
-        state = type(half.start(torch.zeros(1, 1)))
+        facts = facts_of(half)
         try:
-            rows = self.store.open(experiment, state, asked.span, self.problem.dim, plan.dtype)
+            rows = self.store.open(experiment, state_type(half), asked.span, self.problem.dim, plan.dtype)
         except Refused as refused:
             return answers.refuse(asked, refused)
-        forms = Forms.of(plan, self.problem.dim, half.dense_start) if repairs else None
+        forms = Forms.of(plan, self.problem.dim, type(half)) if repairs else None
         ready = _settle(rows, asked, answers, repairs, forms)
         if len(ready) and kind == Kind.AUDIT:
             answers.say(ready, kind, wire.encode(whole(rows.read(rows.rows(ready.clients)).g)))
         elif len(ready) and kind == Kind.TRAIN:
-            for w, those in at_hand(self.store, plan, self.problem.dim, x, told, ready, answers):
-                self._train(plan, half, rows, w, those, answers)
+            length = stepping.length(facts, self.problem.dim)
+            for w, those in at_hand(self.store, plan, length, x, told, ready, answers, facts.steps):
+                self._train(plan, half, facts, rows, w, those, answers)
         elif len(ready) and kind == Kind.SHADOW:
             for tile in ready.tiles(self.tile, by_id=not self.problem.rowwise):
-                shadow.answer(self.problem, plan, half, rows, x, tile, answers)
+                shadow.answer(self.problem, plan, half, rows, x, tile, answers, self.device)
         try:
             self.store.close(experiment, rows)
         except Refused as refused:  # what is not kept must not be sent
             answers.refuse(asked, refused)
 
-    def _train(self, plan: Plan, half: Any, rows: Rows, x: Tensor, asked: Asked, answers: Answers) -> None:
+    def _train(
+        self, plan: Plan, half: Any, facts: Facts, rows: Rows, x: Tensor, asked: Asked, answers: Answers
+    ) -> None:
         outbox = Outbox()
         tiles = asked.tiles(self._size(plan), by_id=not self.problem.rowwise)
         for tile, after in zip(tiles, [*tiles[1:], None], strict=True):
             if after is not None:
                 rows.expect(rows.rows(after.clients))
-            self._compute(plan, half, rows, x, tile, answers, outbox)
+            self._compute(plan, half, facts, rows, x, tile, answers, outbox)
         outbox.seal(rows, answers, plan.layers)
 
     def _size(self, plan: Plan) -> int:
@@ -144,43 +149,36 @@ class Program(Imaged):
         return self._at_once
 
     def _compute(
-        self, plan: Plan, half: Any, rows: Rows, x: Tensor, asked: Asked, answers: Answers, outbox: Outbox
-    ) -> None:
+        self, plan: Plan, half: Any, facts: Facts, rows: Rows, x: Tensor, asked: Asked, answers: Answers,
+        outbox: Outbox,
+    ) -> None:  # fmt: skip
         """One step of the clients of a tile, into the outbox; those who cannot are answered."""
-        q = self.problem.gradients(x, torch.from_numpy(asked.clients), asked.round)
-        finite = torch.isfinite(q.sum(dim=1)).cpu().numpy()  # a sum that overflows is a divergence too
+        q, finite = None, np.ones(len(asked), bool)
+        if not facts.asks:  # what an asking half makes of its gradients, the server refuses where it is not finite
+            q = stepping.oracle_of(self.problem, plan, facts, x, asked, self.device).q
+            finite = torch.isfinite(q.sum(dim=1)).cpu().numpy()  # a sum that overflows is a divergence too
         if not finite.all():
             answers.refuse(asked[~finite], Refused("gradient", "the gradient is not finite"))
-        begins = half.dense_start and plan.start == "gradient"
+        begins = facts.dense_start and plan.start == "gradient"
         starting = rows.points.version[rows.rows(asked.clients)] == 0 if begins else np.zeros(len(asked), bool)
         for first in (True, False):
             some = finite & (starting == first)
             if not some.any():
                 continue
-            members, mine = (asked, q) if some.all() else (asked[some], q[torch.from_numpy(some)])
+            members = asked if some.all() else asked[some]
+            given = stepping.oracle_of(self.problem, plan, facts, x, members, self.device) if q is None else q
+            given = given if q is None or some.all() else q[torch.from_numpy(some)]
             at = rows.rows(members.clients)
             try:
-                c = self._begin(half, rows, at, mine) if first else self._step(plan, half, rows, at, mine, members)
+                c = (
+                    stepping.begin(half, rows, at, given)
+                    if first
+                    else stepping.step(half, plan, rows, at, given, members)
+                )
             except CANNOT as error:
                 answers.refuse(members, Refused("value", str(error)))
                 continue
             outbox.add(first, members, c)
-
-    @staticmethod
-    def _begin(half: Any, rows: Rows, at: Array, q: Tensor) -> Compressed:
-        rows.write(at, half.start(q))
-        return whole(q)
-
-    @staticmethod
-    def _step(plan: Plan, half: Any, rows: Rows, at: Array, q: Tensor, members: Asked) -> Compressed:
-        """The messages of one step, whose new states are written beside the committed ones."""
-        if (at_once := fused.step(half, plan.each(members.clients), rows, at, q)) is not None:
-            return at_once
-        ids = torch.from_numpy(members.clients).to(q.device)
-        keys = randomness.keys(plan.seed, "compressor", ids, members.round)
-        s, c = half.step(rows.read(at), q, lambda u: plan.compress(u, keys, ids))
-        rows.write(at, s)
-        return c  # type: ignore[no-any-return]
 
 
 def _settle(

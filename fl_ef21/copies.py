@@ -1,5 +1,8 @@
 """The model as clients hold it between rounds, where it comes to them in increments.
 
+Where clients make the server's step (fl_ef21/shared_step.py) it is two vectors, one after the other, wherever (d,) is
+said.
+
 A device has one vector and the point it is at. In a shard, too, every client has a point of its own, but there is
 one vector for all of them, at the latest of these points: what leads a client from an older one to the next version
 leads there from the latest as well, and the hash chain says that it does.
@@ -7,27 +10,29 @@ leads there from the latest as well, and the hash chain says that it does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from torch import Tensor
 
-from fl_ef21 import files, wire
+from fl_ef21 import files
 from fl_ef21.blocks import Array, Points, words
-from fl_ef21.broadcast import NOWHERE, Broadcast, advanced
+from fl_ef21.broadcast import NOWHERE, Broadcast
 from fl_ef21.commit import Point
 from fl_ef21.errors import Refused
+
+Grow = Callable[[Tensor, Sequence[bytes]], Tensor]  # what is held, after the steps of these payloads
 
 
 class Models(Protocol):
     """What some clients hold under one experiment."""
 
-    def bring(self, clients: Array, sent: Broadcast, x: Tensor | None, spec: wire.Spec) -> tuple[Tensor | None, Array]:
+    def bring(self, clients: Array, sent: Broadcast, x: Tensor | None, grow: Grow) -> tuple[Tensor | None, Array]:
         """Bring these clients (m,) to `sent.point`: the model there (d,), and (m,) who has it now.
 
-        x (d,) is the model itself where it is sent along, spec the form of the increments. Who has no version that
+        x (d,) is the model itself where it is sent along, grow makes the steps of increments. Who has no version that
         the increments start from or pass through stays as he is. The same again changes nothing.
 
         Raises: Refused where an increment cannot be decoded.
@@ -52,12 +57,12 @@ class Copies:
         self.latest: Point = NOWHERE
         self.w: Tensor | None = None
 
-    def bring(self, clients: Array, sent: Broadcast, x: Tensor | None, spec: wire.Spec) -> tuple[Tensor | None, Array]:
+    def bring(self, clients: Array, sent: Broadcast, x: Tensor | None, grow: Grow) -> tuple[Tensor | None, Array]:
         rows = (clients - self.clients.start) // self.clients.step
         w, ready = x, np.ones(len(rows), dtype=bool)
         if sent.increments is not None:
             missed = sent.since(self.latest)
-            w = None if self.w is None or missed is None else advanced(self.w, missed, spec)
+            w = None if self.w is None or missed is None else grow(self.w, missed)
             ready = self._led(rows, sent) if w is not None else ~ready
         if w is not None:
             version, chain = np.int64(sent.point.version), words(sent.point.chain)
@@ -83,12 +88,12 @@ class CopiesInFiles:
     def __init__(self, path: Callable[[int], Path]) -> None:
         self._path = path
 
-    def bring(self, clients: Array, sent: Broadcast, x: Tensor | None, spec: wire.Spec) -> tuple[Tensor | None, Array]:
+    def bring(self, clients: Array, sent: Broadcast, x: Tensor | None, grow: Grow) -> tuple[Tensor | None, Array]:
         model, ready = None, np.zeros(len(clients), dtype=bool)
         for row, client in enumerate(clients.tolist()):
             held = self._read(client)
             before = held.latest
-            w, led = held.bring(np.array([client]), sent, x, spec)
+            w, led = held.bring(np.array([client]), sent, x, grow)
             if led[0] and w is not None:
                 model, ready[row] = w, True
                 if held.latest != before:

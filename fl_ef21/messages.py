@@ -7,16 +7,13 @@ exactly those a decoder will see: rounding a value is part of the compressor, ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from fl_ef21 import randomness
-
-T = TypeVar("T")
 
 
 class Support(Protocol):
@@ -58,7 +55,7 @@ class Seeded:
         flat = torch.empty(int(counts.sum()), dtype=torch.int64, device=self.keys.device)
         for k in distinct:
             mine = (counts == k).nonzero()[:, 0]
-            flat[_entries(counts, mine)] = subset_rows(self.keys[mine], dim, k).reshape(-1)
+            flat[entries(counts, mine)] = subset_rows(self.keys[mine], dim, k).reshape(-1)
         return flat
 
 
@@ -72,7 +69,7 @@ def subset_rows(keys: Tensor, dim: int, k: int) -> Tensor:
     return torch.topk(words, k, dim=1, largest=False, sorted=False).indices.sort(dim=1).values
 
 
-def _entries(counts: Tensor, rows: Tensor) -> Tensor:
+def entries(counts: Tensor, rows: Tensor) -> Tensor:
     """Where the entries of some rows lie, row after row, among those of all."""
     mine = counts[rows]
     ends = mine.cumsum(0)
@@ -212,6 +209,11 @@ class Compressed:
         """(nnz,) int64: the row each entry belongs to."""
         return torch.arange(len(self), device=self.counts.device).repeat_interleave(self.counts)
 
+    def places(self) -> Tensor:
+        """(nnz,) int64: where each entry lies in (n, dim) numbers, row after row."""
+        at = self._flat_index()
+        return torch.arange(len(self) * self.dim, device=self.counts.device) if at is None else at
+
     def _flat_index(self) -> Tensor | None:
         index = self.support.index(self.counts, self.dim)
         return None if index is None else self.rows() * self.dim + index
@@ -223,6 +225,10 @@ class Compressed:
             return value.reshape(len(self), self.dim)
         out = torch.zeros(len(self) * self.dim, dtype=value.dtype, device=value.device)
         return out.index_copy_(0, at, value).reshape(len(self), self.dim)
+
+    def __rmul__(self, a: float) -> Compressed:
+        """`a * c`: the same coordinates, with floats that are a times the values."""
+        return replace(self, values=Floats((a * self.values.real(self.counts)).reshape(-1)))
 
     def __radd__(self, u: Tensor) -> Tensor:
         """`u + c`, a new (n, dim) tensor of u's dtype."""
@@ -255,46 +261,3 @@ def whole(u: Tensor) -> Compressed:
     """u (n, d) sent as it is."""
     counts = torch.full((len(u),), u.shape[1], dtype=torch.int64, device=u.device)
     return Compressed(u.shape[1], counts, All(), Floats(u.reshape(-1)))
-
-
-def join(parts: Sequence[Compressed]) -> Compressed:
-    """The messages of several tiles as those of one; all are of one kind, with the same parameters."""
-    if len(parts) == 1:
-        return parts[0]
-    counts = torch.cat([part.counts for part in parts])
-    support, values = _join([part.support for part in parts]), _join([part.values for part in parts])
-    return Compressed(parts[0].dim, counts, support, values)
-
-
-def arrange(parts: Sequence[Compressed], rows: Sequence[Tensor]) -> Compressed:
-    """The messages of parts, where those of a part belong in `rows`, in the order of rows."""
-    c = join(parts)
-    order = torch.argsort(torch.cat(list(rows)))
-    support, values = _taken(c.support, order, c.counts), _taken(c.values, order, c.counts)
-    return Compressed(c.dim, c.counts[order], support, values)
-
-
-_OF_A_CLIENT = ("keys", "scale")  # columns with a row for each client; others have one for each entry
-
-
-def _taken(part: T, rows: Tensor, counts: Tensor) -> T:
-    columns = _columns(part)
-    if "unit" in columns:
-        columns["unit"] = columns["unit"][_entries(part.units(counts), rows)]  # type: ignore[attr-defined]
-    entries = _entries(counts, rows)
-    for name in columns.keys() - {"unit"}:
-        columns[name] = columns[name][rows if name in _OF_A_CLIENT or isinstance(part, Factors) else entries]
-    return replace(part, **columns)  # type: ignore[type-var]
-
-
-def _join(parts: Sequence[T]) -> T:
-    each = [_columns(part) for part in parts]
-    columns = {name: torch.cat([columns[name] for columns in each]) for name in each[0]}
-    return replace(parts[0], **columns)  # type: ignore[type-var]
-
-
-def _columns(part: Any) -> dict[str, Tensor]:
-    """The tensors of a support or of values by name, units flat."""
-    named = {field.name: getattr(part, field.name) for field in fields(part)}
-    columns = {name: column for name, column in named.items() if isinstance(column, Tensor)}
-    return {name: column.reshape(-1) if name == "unit" else column for name, column in columns.items()}

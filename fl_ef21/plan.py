@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
+from fl_ef21.arranging import arrange
 from fl_ef21.blocks import Array
-from fl_ef21.messages import Compressed, arrange
+from fl_ef21.messages import Compressed
 from fl_ef21.schedule import Schedule
 from fl_ef21.shadow import Shadow
 from fl_ef21.types import Compressor
@@ -33,6 +35,10 @@ class Plan:
       layers: matrices whose empty rows and columns messages leave out, () where they do not.
       start: whether the first message is the first gradient, or the state starts at zero.
       seed, dtype: of the run; state and gradients are of this dtype.
+      hyper: the method's other hyperparameters by name.
+      alpha, omega: of the compressor at this d, the worst of several; None where it has none.
+      participation: share of the clients whose messages a round wants.
+      weights: (n,) float64, w_i where they are the method's and not the problem's; None where they are the problem's.
     """
 
     label: str
@@ -47,6 +53,11 @@ class Plan:
     downlink: Compressor | None = None
     shadows: tuple[Shadow, ...] = ()
     layers: Layers = ()
+    hyper: Mapping[str, Schedule] = field(default_factory=dict)
+    alpha: float | None = None
+    omega: float | None = None
+    participation: float = 1.0
+    weights: Tensor | None = None
 
     @property
     def compressors(self) -> tuple[Compressor, ...]:
@@ -68,8 +79,10 @@ class Plan:
         some = [(C, mine) for C, mine in zip(kinds, rows, strict=True) if len(mine)]
         return arrange([C(u[mine], keys[mine]) for C, mine in some], [mine for _, mine in some])
 
-    def half(self, kind: type[T], round: int) -> T:
-        """A half of the method with this round's hyperparameters: those of eta and gamma it has fields for."""
-        hyper: dict[str, Any] = {"eta": self.eta(round), "gamma": self.gamma(round)}
+    def half(self, kind: type[T], round: int, **besides: Any) -> T:
+        """A half of the method with this round's hyperparameters: those it has fields for, and of `besides`, too."""
+        known: dict[str, Any] = {"eta": self.eta(round), "gamma": self.gamma(round), "alpha": self.alpha}
+        known |= {"omega": self.omega, "participation": self.participation} | besides
+        known |= {name: schedule(round) for name, schedule in self.hyper.items()}
         names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-        return kind(**{name: value for name, value in hyper.items() if name in names})
+        return kind(**{name: value for name, value in known.items() if name in names})

@@ -1,19 +1,24 @@
 """A client's g again, from the payloads that the server added: bitwise as the client itself formed it.
 
-g <- g + c         in the state's dtype, one payload after another
+g <- g + a c       in the state's dtype, one payload after another; a is 1 but where only a part of c is remembered
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fl_ef21 import wire
-from fl_ef21.messages import Indices, whole
+from fl_ef21.arranging import added_up
+from fl_ef21.blocks import Array
+from fl_ef21.facts import Message, facts_of
+from fl_ef21.messages import Compressed, Indices, whole
 from fl_ef21.plan import Plan
 from fl_ef21.threads import computing_with
 
@@ -25,24 +30,50 @@ class Forms:
     Attributes:
       first: of the first message where that is the first gradient itself, `begins`; and of a whole vector.
       other: of every other one.
+      either: whether every other one may be a whole vector as well, as its own head tells.
+      adds: a, how much of a message becomes part of g.
     """
 
     first: wire.Spec
     other: wire.Spec
     begins: bool
+    either: bool = False
+    adds: float = 1.0
 
     @classmethod
-    def of(cls, plan: Plan, dim: int, dense_start: bool) -> Forms:
-        """`dense_start`: whether the client half begins with its first gradient if it may."""
-        u, key = torch.ones(1, dim, dtype=plan.dtype), torch.zeros(1, dtype=torch.int64)
-        spec = replace(wire.Spec.of_any([C(u, key) for C in plan.compressors]), layers=plan.layers)
-        if plan.compressor.bits(dim) is None:  # how much is sent depends on u
-            spec = replace(spec, most=dim)
-        return cls(wire.Spec.of(whole(u)), spec, dense_start and plan.start == "gradient")
+    def of(cls, plan: Plan, dim: int, kind: type[Any]) -> Forms:
+        """Of the client half `kind`. Raises: TypeError where it would remember but a part of a first gradient."""
+        facts, u = facts_of(kind), torch.ones(1, dim, dtype=plan.dtype)
+        first = wire.Spec.of(whole(u))
+        other = first if facts.message == "whole" else _compressed(plan, facts.message, u)
+        begins, adds = facts.dense_start and plan.start == "gradient", getattr(plan.half(kind, 1), "adds", 1.0)
+        if begins and adds != 1:
+            raise TypeError(f"{kind.__name__} remembers {adds:g} of a message, so it must not start densely")
+        return cls(first, other, begins, facts.message == "either", adds)
 
-    def of_version(self, version: int) -> wire.Spec:
-        """Of the message that leads from a client's state of this version to the next."""
-        return self.first if self.begins and version == 0 else self.other
+    def whole(self, version: Array, payloads: Sequence[bytes]) -> Array:
+        """(m,) bool: which of these are whole vectors, from the versions (m,) that they lead on from."""
+        found: Array = version == 0 if self.begins else np.zeros(len(payloads), bool)
+        if self.either:
+            head = self.first.head()[:KIND].tobytes()
+            found = found | np.array([payload[:KIND] == head for payload in payloads], dtype=bool)
+        return found
+
+
+KIND = 4  # bytes of a payload until its kind has been said
+
+
+def _compressed(plan: Plan, message: Message, u: Tensor) -> wire.Spec:
+    """Of what C returns for u (1, d), a multiple of it, or a sum of several: floats where it is none of C's own."""
+    key = torch.zeros(1, dtype=torch.int64)
+    examples: list[Compressed] = [C(u, key) for C in plan.compressors]
+    if message == "sum":
+        examples = [added_up([c, c]) for c in examples]
+    elif message == "scaled":
+        examples = [1.0 * c for c in examples]
+    spec = replace(wire.Spec.of_any(examples), layers=plan.layers)
+    free = message == "sum" or plan.compressor.bits(u.shape[1]) is None  # how much is sent depends on u
+    return replace(spec, most=u.shape[1]) if free else spec
 
 
 def added(g: Tensor, version: int, payloads: Sequence[bytes], forms: Forms) -> Tensor:
@@ -50,17 +81,19 @@ def added(g: Tensor, version: int, payloads: Sequence[bytes], forms: Forms) -> T
 
     Raises: Refused where one cannot be decoded.
     """
-    g = g.clone()
-    if payloads and forms.of_version(version) is not forms.other:
-        g, payloads = _add(g, payloads[:1], forms.of_version(version)), payloads[1:]
-    return _add(g, payloads, forms.other) if payloads else g
+    g, versions = g.clone(), version + np.arange(len(payloads))
+    whole = forms.whole(versions, payloads).tolist()
+    for dense, some in groupby(range(len(payloads)), key=lambda at: bool(whole[at])):
+        g = _add(g, [payloads[at] for at in some], forms.first if dense else forms.other, forms.adds)
+    return g
 
 
-def _add(g: Tensor, payloads: Sequence[bytes], spec: wire.Spec) -> Tensor:
+def _add(g: Tensor, payloads: Sequence[bytes], spec: wire.Spec, adds: float) -> Tensor:
     with computing_with(1):  # the last bit of a low-rank product may depend on the threads
         c, refused = wire.decode(payloads, spec)
         for why in refused.values():
             raise why
+        c = c if adds == 1 else adds * c
         if not isinstance(c.support, Indices):
             for row in c.dense().to(g.dtype):
                 g = g + row

@@ -16,6 +16,7 @@ from fl_ef21.tiers import Resident, Tier, pieces
 
 S = TypeVar("S")
 MOMENTA = ("v", "u")  # fields that may be kept in fewer bits; rounding g or e would break what the server believes
+ESTIMATES = (*MOMENTA, "h", "q")  # of a client's gradient, for which g stands in where they are lost
 
 
 class Rows:

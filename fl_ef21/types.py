@@ -113,9 +113,17 @@ S = TypeVar("S")
 class ClientHalf(Protocol[S]):
     """Client half of a method: a frozen dataclass of hyperparameters, state in and state out.
 
+    It may say more of itself (`fl_ef21.facts.Facts`): one that `asks` is given an `fl_ef21.oracle.Oracle` for q. Its
+    state's fields are (n, d) vectors. `g` is what the server sums, and is believed to have; `x` is the model a client
+    received last, before its first message the one it receives. `adds`, a property, is how much of a message becomes
+    part of g, 1 where there is none.
+
+    Fields called eta, gamma, alpha, omega and participation are filled in for every round, others are the scenario's
+    `hyper`.
+
     Attributes:
-      server: the name of its server half in `strategies`.
-      dense_start: whether, with `start = "gradient"`, the first message is the first gradient itself.
+      server: the name of its server half in `strategies`, or the class.
+      dense_start: whether, with `start = "gradient"`, the first message is the state's g after `start`, uncompressed.
     """
 
     server: ClassVar[str]
@@ -133,7 +141,9 @@ class ClientHalf(Protocol[S]):
 class ServerHalf(Protocol[S]):
     """Server half of a method: a frozen dataclass of hyperparameters, state in and state out.
 
-    Its state has a field `g` (d,) float64, the gradient that the optimizer is given.
+    Its state has a field `g` (d,) float64, the gradient that the optimizer is given, unless there is a method
+    `direction(s)` that returns another. Fields are filled in as those of client halves, and besides them `share`, the
+    weight of the clients whose messages a round has, and `shapes`, the named parameter tensors of the model.
 
     Attributes:
       remembers: whether g is a sum over the whole population, each client's part kept while it is not

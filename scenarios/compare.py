@@ -46,7 +46,7 @@ def compare(folders: list[Path], out: Path) -> Path:
     top += sections.notices(unfair(results, names) + _troubles(results, names))
     parts = [
         report.curve_section(entries),
-        report.section("final", "Final figures", sections.final_table(entries)),
+        report.section("final", "Final figures", sections.final_table(entries) + sections.composite(entries)),
         report.section("goals", "What a target cost", goals.section_body(entries)),
         report.section("targets", "What the same result cost", _target_table(entries)),
         report.optional("front", "Trade-offs", pareto.section_body(entries)),

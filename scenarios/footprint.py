@@ -17,6 +17,7 @@ import torch
 from clients import METHODS
 from fl_ef21.engine.grid import CHUNK
 from fl_ef21.errors import InputError
+from fl_ef21.oracle import state_type
 from fl_ef21.plan import Plan
 from fl_ef21.state import MOMENTA
 from fl_ef21.tiers import Place
@@ -154,7 +155,7 @@ def measure(setup: Setup, free: int | None = None) -> Footprint:
 def _state(setup: Setup, plan: Plan) -> State:
     half = plan.half(METHODS[plan.method], 1)
     narrow = plan.dtype if setup.momentum is None else setup.momentum
-    names = [f.name for f in fields(half.start(torch.zeros(1, 1)))]
+    names = [f.name for f in fields(state_type(half))]
     widths = tuple((narrow if name in MOMENTA else plan.dtype).itemsize for name in names)
     return State(setup.problem.clients, setup.problem.dim, widths)
 

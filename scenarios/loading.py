@@ -16,7 +16,7 @@ from scenarios import mistakes
 from scenarios.mistakes import Place
 from scenarios.schema import Scenario
 from scenarios.schema_method import Method
-from scenarios.schema_words import COMPRESSORS, ROUNDING
+from scenarios.schema_words import COMPRESSORS, METHODS, ROUNDING
 
 GALLERY = Path(__file__).resolve().parent
 OPTIONS = {option for options in COMPRESSORS.values() for option in options}
@@ -157,6 +157,8 @@ def _override(table: dict[str, Any], override: str) -> dict[Place, str]:
     targets = _targets(table, words, override)
     if words[0] == "method" and len(words) == 2:
         targets = [t for t in targets if _takes(t[1], words[1])] or targets
+    if words[0] == "method" and words[-2:-1] == ["hyper"]:
+        targets = [t for t in targets if _knows(table, t[0], words[-1])] or targets
     value, changed = _value(text), {}
     for place, target in targets:
         for key in _in_the_way(words[-1], value, target):
@@ -197,6 +199,14 @@ def _takes(method: dict[str, Any], key: str) -> bool:
     if key in ("compressor", *ROUNDING) and method.get("name") == "sgdm":
         return False
     return key not in OPTIONS or key in COMPRESSORS.get(name, (key,))
+
+
+def _knows(table: dict[str, Any], place: Place, hyper: str) -> bool:
+    """Whether the method whose `hyper` lies there has this one."""
+    method: Any = table
+    for step in place[:-1]:
+        method = method[step]
+    return hyper in METHODS.get(method.get("name"), (hyper,))
 
 
 def _targets(table: dict[str, Any], words: list[str], override: str) -> list[tuple[Place, dict[str, Any]]]:

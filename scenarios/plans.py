@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from clients import METHODS
 from fl_ef21.compressors import make, short
 from fl_ef21.compressors.levels import make_levels
 from fl_ef21.errors import InputError
+from fl_ef21.facts import facts_of
 from fl_ef21.plan import Plan
-from fl_ef21.schedule import Schedule
 from fl_ef21.shadow import Shadow
+from fl_ef21.theory.smoothness import smoothness
 from fl_ef21.types import Compressor, Problem
 from fl_ef21.wire import layers_of
 from scenarios.by_class import each
 from scenarios.schema import Scenario
 from scenarios.schema_method import Method, default_values
 from scenarios.schema_rounds import at_work
-from strategies import SERVERS
+from scenarios.suiting import check, hyper_of, schedule, server_of, worst
 from strategies.descent import Descent
+from strategies.ef21 import EF21
 from strategies.flower_buffer import Buffer
 from strategies.robust_named import Aggregate, aggregate_of
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 COMPRESSOR_KEYS = (
-    "k", "fraction", "block", "threshold", "levels", "bucket", "rank", "iterations", "scaled", "contractive", "values",
-    "scale_block",
+    "k", "fraction", "block", "threshold", "step", "levels", "bucket", "rank", "iterations", "scaled", "contractive",
+    "values", "scale_block",
 )  # fmt: skip
 
 
@@ -42,13 +44,26 @@ def plan_of(scenario: Scenario, number: int, method: Method, problem: Problem) -
     except InputError as error:
         raise InputError(f"method[{number}].{error.field}", error.value, error.advice) from error
     aggregate(scenario, number)
-    return Plan(
-        label=method.label, method=method.name, eta=_schedule(method.eta), gamma=_schedule(method.gamma),
+    plan = Plan(
+        label=method.label, method=method.name, eta=schedule(method.eta), gamma=schedule(method.gamma),
         compressor=levels[0], start=scenario.train.start, seed=scenario.seed, dtype=DTYPES[scenario.train.dtype],
         levels=levels if len(levels) > 1 else (), downlink=_downlink(scenario, number, problem),
         shadows=tuple(_shadow(scenario, i, word, problem) for i, word in enumerate(scenario.shadow)),
-        layers=layers_of(problem.shapes) if method.layer_aware else (),
+        layers=layers_of(problem.shapes) if method.layer_aware else (), hyper=hyper_of(method),
+        alpha=worst([C.alpha(problem.dim) for C in levels], min),
+        omega=worst([C.omega(problem.dim) for C in levels], max),
+        participation=scenario.train.participation, weights=_weights(METHODS[method.name], problem),
     )  # fmt: skip
+    check(scenario, number, plan, problem)
+    return plan
+
+
+def _weights(half: type[Any], problem: Problem) -> Tensor | None:
+    """(n,) float64, the method's where they are not the problem's."""
+    if facts_of(half).weighs == "problem":
+        return None
+    each = smoothness(problem).each
+    return each / each.sum()
 
 
 def buffer(scenario: Scenario) -> Buffer | None:
@@ -68,11 +83,16 @@ def aggregate(scenario: Scenario, number: int) -> Aggregate | None:
         found = aggregate_of(method.aggregate, method.mixing, scenario.seed)
     except InputError as error:
         raise InputError(f"{field}.{error.field}", error.value, error.advice) from error
-    if not SERVERS[METHODS[method.name].server].remembers:
-        knowing = ", ".join(name for name, half in METHODS.items() if SERVERS[half.server].remembers)
+    if not sums(METHODS[method.name]):
+        knowing = ", ".join(name for name, half in METHODS.items() if sums(half))
         advice = f"needs a method whose server knows every client's g_i: {knowing}; the increments of others are sparse"
         raise InputError(f"{field}.aggregate", method.aggregate, advice)
     return found
+
+
+def sums(half: type[Any]) -> bool:
+    """Whether the server steps by the sum of the clients' g_i, in whose place another aggregate of them may be."""
+    return server_of(half) is EF21
 
 
 def _named(scenario: Scenario, word: str, field: str, problem: Problem) -> Compressor:
@@ -100,10 +120,3 @@ def _downlink(scenario: Scenario, number: int, problem: Problem) -> Compressor |
 
 def _shadow(scenario: Scenario, i: int, word: str, problem: Problem) -> Shadow:
     return Shadow(word, _named(scenario, word, f"shadow[{i}]", problem))
-
-
-def _schedule(given: Any) -> Schedule:
-    if isinstance(given, int | float):
-        return Schedule(float(given))
-    fields: Mapping[str, float] = given.model_dump()
-    return Schedule(**fields)

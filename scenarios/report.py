@@ -48,7 +48,7 @@ def write(folder: Path) -> Path:
         curve_section(entries)
         + section("targets", "What a target cost", goals.section_body(entries))
         + optional("front", "Trade-offs", pareto.section_body(entries))
-        + section("final", "Final figures", sections.final_table(entries))
+        + section("final", "Final figures", sections.final_table(entries) + sections.composite(entries))
         + optional("devices", "Devices", devices_section.section_body(entries, drawn, _clients(result)))
         + optional(
             "fairness", "Fairness", fairness_figures.section_body(served) + fairness_section.section_body(result)

@@ -9,7 +9,9 @@ from pydantic import AfterValidator, Field, FiniteFloat, field_validator, model_
 from scenarios.schema_words import (
     AGGREGATES,
     COMPRESSORS,
+    METHODS,
     MIXINGS,
+    PROXES,
     ByClass,
     Count,
     Dealt,
@@ -37,14 +39,16 @@ class Decay(Section):
 class Method(Section):
     """One method with its hyperparameters; several are run side by side."""
 
-    name: Literal["sgdm", "compressed-sgd", "ef14", "ef21-sgd", "ef21-sgdm", "ef21-sgd2m"]
+    name: Text
     eta: Share | Decay = 0.1
     gamma: Positive | Decay
+    hyper: dict[Text, FiniteFloat | Decay] = Field(default_factory=dict)
     compressor: Text = "identity"
     k: Whole | Dealt[Whole] | ByClass[Whole] | None = None
     fraction: FiniteFloat | Dealt[FiniteFloat] | ByClass[FiniteFloat] | None = None
     block: Count | None = None
     threshold: FiniteFloat | None = None
+    step: FiniteFloat | None = None
     levels: Count | None = None
     bucket: Count | None = None
     rank: Count | None = None
@@ -57,9 +61,17 @@ class Method(Section):
     layer_aware: Switch = False
     aggregate: Annotated[Text, AfterValidator(one_of(AGGREGATES))] = "mean"
     mixing: Annotated[Text | None, AfterValidator(one_of(MIXINGS))] = None
+    prox: Annotated[Text | None, AfterValidator(one_of(PROXES))] = None
     optimizer: Text = "sgd"
     optimizer_args: dict[str, Any] = Field(default_factory=dict)
     label: Annotated[str, Field(strict=True)] = ""
+
+    @field_validator("name")
+    @classmethod
+    def _known_method(cls, name: str) -> str:
+        if ":" not in name and name not in METHODS:
+            raise ValueError(unknown(name, METHODS))
+        return name
 
     @field_validator("compressor")
     @classmethod

@@ -24,15 +24,61 @@ COMPRESSORS: dict[str, tuple[str, ...]] = {
     "layer-topk": ("fraction", *ROUNDING),
     "randk": ("k", "fraction", "scaled", *ROUNDING),
     "hard-threshold": ("threshold", *ROUNDING),
+    "grid": ("step",),
     "sign": (),
     "natural": ("contractive",),
     "qsgd": ("levels", "bucket", "contractive"),
     "powersgd": ("rank", "iterations", "values"),
 }
+# with the hyperparameters of each besides eta and gamma, likewise
+METHODS: dict[str, tuple[str, ...]] = {
+    "sgdm": (),
+    "compressed-sgd": (),
+    "ef14": (),
+    "ef21-sgd": (),
+    "ef21-sgdm": (),
+    "ef21-sgd2m": (),
+    "ef21-sgd-abs": (),
+    "ef21-sgdm-abs": (),
+    "ef21-sgd2m-abs": (),
+    "ef21-sgd-ideal": (),
+    "ef21-sgdm-ideal": (),
+    "ef21-mvr": (),
+    "ef21-page": ("p",),
+    "ef21-pp": (),
+    "ef21-plus": (),
+    "ef14-momentum": (),
+    "neolithic": ("R",),
+    "econtrol": (),
+    "beer": ("mix",),
+    "fedavg": (),
+    "fedprox": ("mu",),
+    "fed-ef": (),
+    "scaffold": (),
+    "scallion": (),
+    "scafcom": (),
+    "diana": ("lam",),
+    "ef-bv": ("lam", "nu"),
+    "marina": ("p",),
+    "dasha": ("a",),
+    "dasha-mvr": ("a",),
+    "dasha-pp": ("a", "b"),
+    "dasha-pp-mvr": ("a", "b"),
+    "ef21-hb": ("beta",),
+    "ef21-sgdm-norm": (),
+    "ef21-igt-norm": (),
+    "ef21-mvr-norm": (),
+    "ef21-prox": (),
+    "ef21-w": (),
+    "ef21-muon": ("rest",),
+    "ef21-bc": (),
+    "ef21-p": (),
+}
 MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
 
 AGGREGATES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")
 MIXINGS = ("bucketing", "nnm")
+PROXES = ("l1", "l2", "box", "ball")
 
 T = TypeVar("T")
 Count = Annotated[int, Field(ge=1, strict=True)]

@@ -122,6 +122,16 @@ _COLUMNS = (
 )
 
 
+def composite(entries: Sequence[Entry]) -> str:
+    """What the figures of methods with a prox are of; nothing where there is none."""
+    told = [
+        f"<b>{e(entry.label)}</b> minimises f + r with r = {e(str(entry.method['prox']))}: its training loss is "
+        "f(x) + r(x), and in the place of ∇f is the gradient mapping (x − prox(x − γ∇f(x))) / γ."
+        for entry in entries if entry.method.get("prox")
+    ]  # fmt: skip
+    return "".join(f'<p class="hint">{line}</p>' for line in told)
+
+
 def final_table(entries: Sequence[Entry], caption: str = "Each method when it was last evaluated") -> str:
     """One row per method. Columns that nobody fills are left out; the best of those that did not diverge
     is bold."""

@@ -33,6 +33,7 @@ from strategies.flower import CompressedStrategy
 from strategies.flower_quorum import Quorum
 from strategies.guard import Limits
 from strategies.history import Kept
+from strategies.prox import prox_of
 
 TILE_BYTES = 4 << 20  # one array of a tile, so that a tile's few arrays stay in the cache
 TILE_MOST = 32
@@ -118,12 +119,13 @@ class Setup:
         plan, method, train = self.plans[number], self.scenario.method[number], self.scenario.train
         strategy = CompressedStrategy(
             plan, METHODS[plan.method], number=number, x=self.problem.x0(), shapes=self.problem.shapes,
-            weights=self.problem.weights, participation=train.participation,
+            weights=self.problem.weights if plan.weights is None else plan.weights, participation=train.participation,
             optimizer=method.optimizer, optimizer_args=method.optimizer_args, source=self.source, run=run,
             account=self.scenario.evaluate.traffic != "off", late=train.late,
             limits=Limits(**self.scenario.guard.model_dump()), aggregate=aggregate(self.scenario, number),
             quorum=Quorum(train.min_reports, train.over_selection), start_clients=train.start_clients,
             patience=train.patience, buffer=buffer(self.scenario),
+            prox=None if method.prox is None else prox_of(method.prox),
         )  # fmt: skip
         if self.keys is not None:
             strategy.nodes.authenticate(self.keys)

@@ -96,6 +96,7 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
         "name": plan.method,
         "compressor": _names(plan.compressors),
         "downlink": repr(plan.downlink) if plan.downlink is not None else None,
+        "prox": setup.scenario.method[number].prox,
         "lossless": all(C.alpha(setup.problem.dim) == 1 for C in plan.compressors),
         "gamma": str(plan.gamma),
         "eta": str(plan.eta),

@@ -7,6 +7,21 @@ from typing import Any
 from fl_ef21.types import ServerHalf
 from strategies.ef14 import EF14
 from strategies.ef21 import EF21
+from strategies.ef_bv import DIANA, EFBV
+from strategies.heavy_ball import HeavyBall
 from strategies.mean import Mean
+from strategies.muon import Muon
+from strategies.normalised import Normalised
+from strategies.scafcom import SCAFCOM
 
-SERVERS: dict[str, type[ServerHalf[Any]]] = {"ef21": EF21, "mean": Mean, "ef14": EF14}
+SERVERS: dict[str, type[ServerHalf[Any]]] = {
+    "ef21": EF21,
+    "mean": Mean,
+    "ef14": EF14,
+    "scafcom": SCAFCOM,
+    "diana": DIANA,
+    "ef-bv": EFBV,
+    "ef21-hb": HeavyBall,
+    "normalised": Normalised,
+    "ef21-muon": Muon,
+}

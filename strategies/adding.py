@@ -54,14 +54,14 @@ class Adder:
 
     def __init__(self, plan: Plan, half: type[ClientHalf[Any]], weights: Tensor, dim: int, account: Account) -> None:
         self.plan, self.weights, self.dim, self.account = plan, weights, dim, account
-        self.forms = Forms.of(plan, dim, half.dense_start)
+        self.forms = Forms.of(plan, dim, half)
 
     def add(self, heard: Heard, scale: float) -> Added:
         """`scale` multiplies every weight."""
         total, measured = torch.zeros(self.dim, dtype=torch.float64), np.zeros((2, len(heard)))
         norms = np.zeros(len(heard))
         used, refused = np.ones(len(heard), bool), dict[int, Refused]()
-        starting = heard.version == 0 if self.forms.begins else np.zeros(len(heard), bool)
+        starting = self.forms.whole(heard.version, heard.payloads)
         for first in (True, False):
             spec = self.forms.first if first else self.forms.other
             for part in groups(np.flatnonzero(starting == first), spec.most):
@@ -80,7 +80,7 @@ class Adder:
     def readable(self, heard: Heard) -> Array:
         """(m,) bool: which messages can be decoded."""
         good = np.ones(len(heard), bool)
-        starting = heard.version == 0 if self.forms.begins else np.zeros(len(heard), bool)
+        starting = self.forms.whole(heard.version, heard.payloads)
         for spec, which in ((self.forms.first, starting), (self.forms.other, ~starting)):
             for part in groups(np.flatnonzero(which), spec.most):
                 _, bad = wire.decode([heard.payloads[at] for at in part.tolist()], spec)

@@ -1,4 +1,4 @@
-"""x <- x - gamma g, by any optimizer of torch.optim, with g as the gradient."""
+"""x <- x - gamma g, by any optimizer of torch.optim, with g as the gradient; a prox may follow."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from fl_ef21.errors import InputError, nearest
+from fl_ef21.shared_step import stepped
+from strategies.prox import Prox
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -39,11 +41,20 @@ class Descent:
 
     Attributes:
       x: the model (d,); the optimizers' parameters are views into it.
+      before: (d,), the model before the last step.
+      prox: what follows the optimizer's step, if anything.
     """
 
-    def __init__(self, x: Tensor, shapes: Shapes, name: str, options: Mapping[str, Any], gamma: float) -> None:
-        """Raises: InputError for an unknown optimizer or an option it does not take."""
-        self.x = x.detach().clone()
+    def __init__(
+        self, x: Tensor, shapes: Shapes, name: str, options: Mapping[str, Any], gamma: float,
+        prox: Prox | None = None, shared: bool = False,
+    ) -> None:  # fmt: skip
+        """shared: others make the same step, in the same bits, and there is no optimizer in it.
+
+        Raises: InputError for an unknown optimizer or an option it does not take.
+        """
+        self.x, self.prox, self._shared = x.detach().clone(), prox, shared
+        self.before = self.x.clone()
         self._grad = torch.zeros_like(self.x)
         matrices: list[torch.nn.Parameter] = []
         others: list[torch.nn.Parameter] = []
@@ -62,15 +73,21 @@ class Descent:
     def step(self, g: Tensor, gamma: float) -> Tensor:
         """The model after one step; g (d,) of any float dtype."""
         self._grad.copy_(g)
+        self.before = self.x.clone()
+        if self._shared:
+            self.x.copy_(stepped(self.x, self._grad, gamma))
+            return self.x
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = gamma
             optimizer.step()
+        if self.prox is not None:
+            self.x.copy_(self.prox(self.x, gamma))
         return self.x
 
     def image(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The model, and what the optimizers remember of each parameter."""
-        tensors, note = {"x": self.x}, dict[str, Any]()
+        """The model, the one before, and what the optimizers remember of each parameter."""
+        tensors, note = {"x": self.x, "before": self.before}, dict[str, Any]()
         for i, optimizer in enumerate(self._optimizers):
             for j, kept in optimizer.state_dict()["state"].items():
                 for name, value in kept.items():
@@ -82,9 +99,10 @@ class Descent:
 
     def restore(self, tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> None:
         self.x.copy_(tensors["x"])
+        self.before = tensors["before"].clone()
         kept: list[dict[int, dict[str, Any]]] = [{} for _ in self._optimizers]
         for key, value in {**tensors, **note}.items():
-            if key != "x":
+            if key not in ("x", "before"):
                 i, j, name = key.split(".", 2)
                 kept[int(i)].setdefault(int(j), {})[name] = value.clone() if isinstance(value, Tensor) else value
         for optimizer, state in zip(self._optimizers, kept, strict=True):

@@ -4,9 +4,9 @@
                                clients hold w and differentiate there
 
 What C leaves out stays in x - w and is sent later: error feedback for the model. It goes with every method and
-optimizer, because it asks nothing of how x was stepped. EF21-BC is its sibling: there the server compresses the
-increment of g, every client holds g and x and makes the step x <- x - gamma g itself, which takes a second vector on
-the client and plain SGD.
+optimizer, because it asks nothing of how x was stepped. EF21-BC is its sibling (strategies/ef21_bc.py): there the
+server compresses the increment of g, every client holds g and x and makes the step x <- x - gamma g itself, which takes
+a second vector on the client and plain SGD.
 
 Reference: Gruntkowska, Tyurin, Richtarik. EF21-P and Friends: Improved Theoretical Communication Complexity for
 Distributed Optimization with Bidirectional Compression. ICML 2023 (arXiv 2209.15218).

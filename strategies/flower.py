@@ -18,17 +18,17 @@ from torch import Tensor
 from fl_ef21 import records
 from fl_ef21.blocks import Array
 from fl_ef21.commit import Kind, Point
+from fl_ef21.facts import facts_of
 from fl_ef21.flower_internals import deployed
 from fl_ef21.plan import Plan
 from fl_ef21.repair import Repair
 from fl_ef21.shadow import Seen
-from fl_ef21.threads import computing_with
 from fl_ef21.traffic import Down
 from fl_ef21.types import ClientHalf
-from strategies import SERVERS, flower_buffer, flower_questions, flower_quorum, flower_round, images, population
+from strategies import flower_buffer, flower_questions, flower_quorum, flower_round, images, population, steps
 from strategies.adding import Adder
 from strategies.descent import Descent, Shapes
-from strategies.downlink import bases, downlink_of
+from strategies.downlink import bases
 from strategies.flower_account import Account
 from strategies.flower_buffer import Buffer
 from strategies.flower_exchange import Mail, exchange
@@ -37,8 +37,10 @@ from strategies.flower_post import Carried, Letters
 from strategies.flower_quorum import ALL, Quorum
 from strategies.guard import LIMITS, Guard, Limits
 from strategies.history import History
+from strategies.increments import downlink_of
 from strategies.ledger import Ledger
 from strategies.members import Members
+from strategies.prox import Prox
 from strategies.robust_named import Aggregate
 from strategies.robust_rows import Rows
 from strategies.rounds import Commit, Round, Silence
@@ -72,15 +74,16 @@ class CompressedStrategy(Strategy):
         participation: float, optimizer: str, optimizer_args: Mapping[str, Any], source: bytes, run: bytes,
         account: bool = True, late: Literal["discard", "apply"] = "discard", limits: Limits = LIMITS,
         aggregate: Aggregate | None = None, quorum: Quorum = ALL, start_clients: int | None = None,
-        patience: float = PATIENCE, buffer: Buffer | None = None,
+        patience: float = PATIENCE, buffer: Buffer | None = None, prox: Prox | None = None,
     ) -> None:  # fmt: skip
         self.plan, self.half, self.participation, self.quorum = plan, half, participation, quorum
         self.late, self.buffer = "apply" if buffer else late, buffer
         self.mail: Mail | None = None
         self.busy: Array = np.empty(0, np.int64)
         self.clients, self.dim, self.members = len(weights), len(x), Members(weights)
-        self.descent = Descent(x, shapes, optimizer, optimizer_args, plan.gamma(1))
-        self.server = plan.half(SERVERS[half.server], 1)
+        self.facts, self.shapes = facts_of(half), shapes
+        self.descent = Descent(x, shapes, optimizer, optimizer_args, plan.gamma(1), prox, self.facts.steps)
+        self.server = steps.server(self, 1)
         self.state: Any = self.server.start(torch.zeros(self.dim, dtype=torch.float64))
         experiment = blake2b(run + plan.label.encode(), digest_size=16).digest()
         self.ledger = Ledger(experiment, source, number, self.clients)
@@ -95,8 +98,10 @@ class CompressedStrategy(Strategy):
         self.down: Down | None = None
         self.waited: float | None = None
         self.punctual: Callable[[Sequence[Message]], list[Message]] | None = None
-        whole = records.model_bytes(records.pack_model(self.descent.x))
-        self.downlink = downlink_of(plan, self.descent.x, self.clients, whole, experiment)
+        told = self.told
+        sent = self.descent.x if told is None else torch.cat([self.descent.x, told])
+        whole = records.model_bytes(records.pack_model(sent))
+        self.downlink = downlink_of(plan, self.descent.x, self.clients, whole, experiment, told, self.facts.steps)
         self._lacking: dict[int, Point | None] = {}  # who lacks something, and what each has
         self._leaving, self._joining = set[int](), set[int]()
         self._changed: Any = ((), (), np.empty(0, np.int64), [])  # who left, who joined, whose payloads, the payloads
@@ -112,7 +117,7 @@ class CompressedStrategy(Strategy):
 
         Raises: Silence where a round has not one usable reply.
         """
-        arrays = records.pack_model(self.descent.x)
+        arrays = self.arrays
         for number in range(after + 1, rounds + 1):
             messages = self.configure_train(number, arrays, ConfigRecord(), grid)
             enough, waited = flower_quorum.enough(self, number), list[float]()
@@ -160,7 +165,7 @@ class CompressedStrategy(Strategy):
             if sent is None:
                 carried[base] = arrays, None
             else:
-                model = records.pack_model(self.downlink.w) if sent.increments is None else None
+                model = records.pack_model(self.downlink.model) if sent.increments is None else None
                 carried[base] = model, records.pack_broadcast(sent)
         return carried
 
@@ -168,6 +173,16 @@ class CompressedStrategy(Strategy):
         """Who is asked: everybody for first gradients at x0, else a sample that depends on (seed, round)."""
         chosen: Array = np.sort(flower_quorum.draw(self, round))
         return chosen
+
+    @property
+    def arrays(self) -> ArrayRecord:
+        """What is sent as the model, where it is not compressed on its way."""
+        return records.pack_model(self.descent.x if self.facts.hears == "" else self.downlink.model)
+
+    @property
+    def told(self) -> Tensor | None:
+        """(d,) in the model's dtype: what clients hear besides the model, None where that is nothing."""
+        return steps.told(self)
 
     @property
     def asked(self) -> Array:
@@ -189,7 +204,7 @@ class CompressedStrategy(Strategy):
         self.last = done = flower_round.aggregate(self, server_round, list(replies))
         refused, up = sum(done.refused.values()), done.uplink_bytes
         metrics = MetricRecord({"participants": done.participants, "refused": refused, "uplink-bytes": up})
-        return records.pack_model(self.descent.x), metrics
+        return self.arrays, metrics
 
     def open(self, replies: Iterable[Message]) -> Letters:
         """Replies that answer what is open, and what the others tell of their clients."""
@@ -204,24 +219,6 @@ class CompressedStrategy(Strategy):
             else:
                 self.leave(client)
         return letters
-
-    def _make_real(self, round: int, c: Tensor, clients: Array, payloads: Any) -> None:
-        """The sum c (d,) of these messages is in g, the model makes its step, the ledger follows."""
-        if not len(clients):
-            return
-        if self.rows is None:
-            self.server = self.plan.half(SERVERS[self.half.server], round)
-            self.state = self.server.step(self.state, c)
-        else:
-            self.rows.take(clients, self.ledger.points.version[clients], payloads, self.adder.forms)
-            with computing_with(1):
-                self.state = replace(self.state, g=self.rows.value(self.members.now, round))
-        share = 1 if self.rows is not None else self.members.share
-        g = self.state.g if share == 1 else self.state.g / share
-        self.downlink.advance(self.descent.step(g, self.plan.gamma(round)), round)
-        self.ledger.commit(clients, payloads)
-        if self.history is not None:
-            self.history.add(clients, payloads)
 
     # Who comes, goes, and lacks something ---------------------------------------------------------
 

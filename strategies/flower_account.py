@@ -47,12 +47,12 @@ class Account:
             model = downlink.model_bytes if base == WHOLE else None
             cost = flower_traffic.instruction(model, group, increments=_increments(told), signed=self.signed)
             up[rows], back[rows] = cost.up, cost.down
-            bits[rows], least[rows] = self._vector(downlink.w) if base == WHOLE else downlink.measured(base)
+            bits[rows], least[rows] = self._vector(downlink.model) if base == WHOLE else downlink.measured(base)
         extra = 0 if sent.repairs is None else sent.repairs
         return Down(sent.clients, sent.nbytes + extra, bits, least / 8, flower_traffic.Cost(up, back + extra))
 
     def _vector(self, w: Tensor) -> tuple[float, float]:
-        return 32.0 * self.dim, bound.vector_bound(w)
+        return 32.0 * len(w), bound.vector_bound(w)
 
     def up(self, payloads: Sequence[bytes], spec: wire.Spec, compressors: Sequence[Compressor]) -> Measured:
         """Of messages of one kind; `compressors`: each one's, or none of first gradients."""

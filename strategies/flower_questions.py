@@ -88,7 +88,7 @@ def _asked(strategy: CompressedStrategy, grid: Grid, some: Array, total: Tensor)
 def shadow(strategy: CompressedStrategy, grid: Grid, round: int) -> list[Seen]:
     """As `CompressedStrategy.shadow`. Training knows nothing of it: nothing is staged, no byte of it is counted."""
     clients = watched(strategy.plan.seed, strategy.invite(round), round)
-    carried = {WHOLE: (records.pack_model(strategy.downlink.w), None)}
+    carried = {WHOLE: (records.pack_model(strategy.downlink.model), None)}
     messages = strategy.nodes.post.messages(Kind.SHADOW, clients, round, carried)
     with strategy.ledger.apart():
         heard = strategy.open(exchange(grid, messages, timeout=600)[0]).heard

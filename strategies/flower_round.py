@@ -14,7 +14,7 @@ from flwr.app import Message
 from fl_ef21.blocks import Array
 from fl_ef21.threads import computing_with
 from fl_ef21.traffic import Traffic
-from strategies import conduct, flower_quorum, population
+from strategies import conduct, flower_quorum, population, steps
 from strategies.adding import Added
 from strategies.flower_post import Letters
 from strategies.rounds import Round
@@ -51,7 +51,7 @@ def aggregate(strategy: CompressedStrategy, round: int, replies: Sequence[Messag
         _tell(strategy, round, in_time, first)
         used = used[np.empty(0, np.int64)]
     else:
-        strategy._make_real(round, added.c, used.clients, used.payloads)
+        steps.make_real(strategy, round, added.c, used.clients, used.payloads)
     out, gone = ((), ()) if abandoned else _conduct(strategy, added, heard.clients)
     strategy._changed = (left, joined, used.clients, used.payloads)
     again = ~punctual & np.isin(letters.heard.clients, list(before))

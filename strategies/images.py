@@ -15,7 +15,7 @@ from fl_ef21.commit import HASH, Point
 from fl_ef21.errors import Refused
 from fl_ef21.flower_traffic import Cost
 from fl_ef21.threads import computing_with
-from strategies import flower_quorum, population
+from strategies import flower_quorum, population, steps
 from strategies.history import Kept
 from strategies.rounds import Commit, Heard
 
@@ -59,7 +59,7 @@ def restore(strategy: CompressedStrategy, tensors: Tensors, note: Mapping[str, A
     strategy.state = replace(strategy.state, **of["state"])
     for name, part in parts.items():
         if name == "downlink":
-            strategy.downlink.restore(strategy.descent.x, of[name], note[name])
+            strategy.downlink.restore(strategy.descent.x, of[name], note[name], strategy.told)
         elif name in of:
             part.restore(of[name], note[name])
     told = [(i, Point(at[0], bytes.fromhex(at[1])) if at else None) for i, *at in note["lacking"]]
@@ -96,7 +96,7 @@ def redo(strategy: CompressedStrategy, commit: Commit, late: Sequence[int] = ())
     if added.refused:
         raise Refused("digest", f"round {commit.round}: {next(iter(added.refused.values()))}")
     strategy.downlink.confirm(heard.clients[~np.isin(heard.clients, late)])  # they had the model of that round
-    strategy._make_real(commit.round, added.c, heard.clients, heard.payloads)
+    steps.make_real(strategy, commit.round, added.c, heard.clients, heard.payloads)
     if len(heard):  # else the round was abandoned
         strategy.guard.follow(heard.clients, added.norms)
     strategy._changed = (left, joined, heard.clients, heard.payloads)

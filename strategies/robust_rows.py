@@ -53,11 +53,11 @@ class Rows:
 
     def take(self, clients: Array, versions: Array, payloads: Sequence[bytes], forms: Forms) -> None:
         """As `add`, of payloads that were accepted; each leads on from its client's version (m,)."""
-        first = (versions == 0) & forms.begins
+        first = forms.whole(versions, payloads)
         for some, spec in ((first, forms.first), (~first, forms.other)):
             for part in groups(np.flatnonzero(some), spec.most):
                 c, _ = wire.decode([payloads[at] for at in part.tolist()], spec)
-                self.add(clients[part], c)
+                self.add(clients[part], c if forms.adds == 1 else forms.adds * c)
 
     def g(self, client: int) -> Tensor:
         """(d,), what the server holds of this client."""

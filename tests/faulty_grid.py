@@ -23,6 +23,7 @@ from fl_ef21.errors import Refused
 from fl_ef21.flower_internals import CLIENT_RAISED, error_reply, identify
 from fl_ef21.flower_stamp import name_message
 from fl_ef21.messages import All, Floats, Indices, Seeded
+from fl_ef21.problems.around import Around
 from fl_ef21.types import Problem
 from fl_ef21.wire.forms import FLOATS
 from fl_ef21.wire.frame import HEAD
@@ -62,11 +63,12 @@ class Expected:
     refused: Counter[str] = field(default_factory=Counter)
 
 
-class Troubled:
+@dataclass(frozen=True, eq=False)
+class Troubled(Around):
     """A problem whose gradients fail in this way."""
 
-    def __init__(self, problem: Problem, trouble: str) -> None:
-        self.problem, self.trouble, self.dim, self.rowwise = problem, trouble, problem.dim, problem.rowwise
+    problem: Problem
+    trouble: str
 
     def gradients(self, x: Tensor, clients: Tensor, round: int) -> Tensor:
         if self.trouble == "raise":

@@ -6,6 +6,7 @@ from inspect import Parameter, signature
 from typing import Any, Protocol
 
 from fl_ef21.compressors.block_topk import BlockTopK
+from fl_ef21.compressors.grid import ToGrid
 from fl_ef21.compressors.hard_threshold import HardThreshold
 from fl_ef21.compressors.identity import Identity
 from fl_ef21.compressors.layer_topk import LayerTopK
@@ -35,6 +36,7 @@ COMPRESSORS: dict[str, type[Registered]] = {
     "layer-topk": LayerTopK,
     "randk": RandK,
     "hard-threshold": HardThreshold,
+    "grid": ToGrid,
     "sign": Sign,
     "natural": Natural,
     "qsgd": QSGD,

@@ -11,9 +11,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from fl_ef21.arranging import arrange
 from fl_ef21.compressors import options, quantisers
 from fl_ef21.compressors.quantisers import EXACT, Quantiser
-from fl_ef21.messages import Compressed, Indices, arrange
+from fl_ef21.messages import Compressed, Indices
 
 
 @dataclass(frozen=True)

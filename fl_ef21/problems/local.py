@@ -53,15 +53,29 @@ class Local(Around):
         return self.problem.costs * dealt(self.steps, torch.arange(self.clients))
 
     def gradients(self, x: Tensor, clients: Tensor, round: int) -> Tensor:
-        """See `Problem`. Clients with fewer steps stop earlier; nobody's q depends on who goes on."""
+        """See `Problem`."""
+        return self.path(x, clients, round)
+
+    def path(
+        self, x: Tensor, clients: Tensor, round: int, shift: Tensor | float = 0.0, mu: float = 0.0, moved: bool = False
+    ) -> Tensor:
+        """The mean (n, d) of the gradients q_k where steps follow q_k + shift + mu (y_k - x): `points.along`.
+
+        moved: the mean of what the steps follow, `points.moved`. Clients with fewer steps stop earlier; nobody's mean
+        depends on who goes on.
+        """
         q = self.problem.gradients(x, clients, round)
         K, who = dealt(self.steps, clients).to(q.device), torch.arange(len(clients), device=q.device)
-        total, y, clients = q, x.to(q), clients.to(q.device)
-        for step in range(1, int(K.max()) if len(K) else 1):
+        x, clients, total = x.to(q), clients.to(q.device), torch.zeros_like(q)
+        y, free = x.expand_as(q), isinstance(shift, float) and shift == 0 and mu == 0
+        for step in range(1, 1 + (int(K.max()) if len(K) else 1)):
+            by = shift[who] if isinstance(shift, Tensor) and shift.ndim == 2 else shift
+            followed = q if free else q + by + mu * (y - x)
+            total.index_add_(0, who, followed if moved else q)
             on = K[who] > step
-            y, who = (y - self.rate * q)[on], who[on]
-            q = self.problem.gradients(y, clients[who], round, step)
-            total.index_add_(0, who, q)
+            if on.any():
+                y, who = (y - self.rate * followed)[on], who[on]
+                q = self.problem.gradients(y, clients[who], round, step)
         return total / K[:, None]
 
     def shard(self, clients: range) -> Local:

@@ -274,7 +274,9 @@ class Killer:
 
 
 @pytest.mark.system
-@pytest.mark.parametrize(("actors", "keep"), [(1, NEVER), (2, OFTEN)], ids=["1, log", "2, images"])
+@pytest.mark.parametrize(
+    ("actors", "keep"), [pytest.param(1, NEVER, marks=pytest.mark.nightly), (2, OFTEN)], ids=["1, log", "2, images"]
+)
 def test_actors_killed_between_rounds_and_while_they_compute_change_nothing(
     setup: Setup, calm: Trace, actors: int, keep: Keep
 ) -> None:

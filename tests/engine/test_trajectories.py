@@ -23,6 +23,7 @@ MEASURED = [
     "rejected",
 ]
 
+ON_NIGHTS = pytest.mark.nightly
 SEVERAL_TILES = {"clients": 80}  # a shard holds whole tiles of 16, so fewer clients would all lie in one actor
 
 
@@ -36,7 +37,7 @@ def in_process() -> Result:
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("actors", [1, 2, 5])
+@pytest.mark.parametrize("actors", [pytest.param(1, marks=ON_NIGHTS), 2, pytest.param(5, marks=ON_NIGHTS)])
 def test_any_number_of_actors_gives_the_same_numbers_bitwise(in_process: Result, actors: int) -> None:
     spread = scenarios.run(
         scenario(method=ALL_METHODS, partition=SEVERAL_TILES, engine={"actors": actors, "cpus_per_actor": 0.5})

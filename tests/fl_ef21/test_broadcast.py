@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from fl_ef21.errors import Refused
 D, N, STEPS = 12, 5, 6
 C = TopK(3)
 SPEC = spec_of(C, D, torch.float64)
+GROW = partial(advanced, spec=SPEC)
 
 
 def history() -> tuple[list[Tensor], list[Point], list[bytes]]:
@@ -54,7 +56,7 @@ def models(request: pytest.FixtureRequest, tmp_path: Path) -> Models:
 
 
 def bring(models: Models, clients: list[int], sent: Broadcast, x: Tensor | None = None) -> tuple[Tensor | None, list]:
-    w, ready = models.bring(np.array(clients), sent, x, SPEC)
+    w, ready = models.bring(np.array(clients), sent, x, GROW)
     return w, ready.tolist()
 
 
@@ -111,12 +113,12 @@ def test_a_wrong_chain_leaves_the_client_where_it_is(models: Models) -> None:
 
 def test_a_shard_holds_one_vector_for_all_its_clients() -> None:
     copies = Copies(range(1000))
-    copies.bring(np.arange(1000), Broadcast(POINTS[0]), W[0], SPEC)
+    copies.bring(np.arange(1000), Broadcast(POINTS[0]), W[0], GROW)
     for now in range(1, STEPS + 1):
-        copies.bring(np.arange(0, 1000, now), since(0, now), None, SPEC)
+        copies.bring(np.arange(0, 1000, now), since(0, now), None, GROW)
     vectors = [value for value in vars(copies).values() if isinstance(value, Tensor)]
     assert len(vectors) == 1 and vectors[0].shape == (D,)
-    w, ready = copies.bring(np.arange(1000), since(0, STEPS), None, SPEC)
+    w, ready = copies.bring(np.arange(1000), since(0, STEPS), None, GROW)
     assert w is not None and ready.all() and torch.equal(w, W[STEPS])
 
 

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from fl_ef21 import randomness
+from fl_ef21.arranging import arrange
 from fl_ef21.compressors import make
 from fl_ef21.compressors.block_topk import BlockTopK
+from fl_ef21.compressors.grid import ToGrid
 from fl_ef21.compressors.hard_threshold import HardThreshold
 from fl_ef21.compressors.identity import Identity
 from fl_ef21.compressors.layer_topk import LayerTopK
@@ -22,7 +24,7 @@ from fl_ef21.compressors.randk import RandK
 from fl_ef21.compressors.rows import mean_size, sums
 from fl_ef21.compressors.sign import Sign
 from fl_ef21.compressors.topk import TopK
-from fl_ef21.messages import Compressed, Levels, Signs, arrange
+from fl_ef21.messages import Compressed, Levels, Signs
 from fl_ef21.types import Compressor
 
 DRAWS = 4000
@@ -132,6 +134,20 @@ def test_hard_threshold_sends_what_reaches_it() -> None:
     assert c.counts.tolist() == [3, 0]
     assert c.dense().tolist() == [[0.5, -0.5, 0.0, 2.0], [0.0] * 4]
     assert HardThreshold(0.5).absolute(4) == 1.0
+
+
+def test_a_grid_sends_the_nearest_multiple_and_what_is_far_beyond_it_as_it_is() -> None:
+    u = torch.tensor([[0.24, -0.26, 0.74, 600.3], [0.2, 0.1, -0.2, 0.0]])
+    c = ToGrid(0.5)(u, keys(2))
+    assert c.counts.tolist() == [3, 0]
+    assert c.dense()[0].tolist() == [0.0, -0.5, 0.5, u[0, 3].item()]
+    assert ToGrid(0.5).absolute(4) == 0.25
+
+
+def test_a_grid_can_be_as_bad_as_its_bound() -> None:
+    u = torch.full((1, 8), 0.25 - 1e-9, dtype=torch.float64)
+    error = (ToGrid(0.5)(u, keys(1)).dense() - u).square().sum()
+    assert 0.999 < float(error) / ToGrid(0.5).absolute(8) <= 1
 
 
 # Rounding

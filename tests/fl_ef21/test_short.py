@@ -23,6 +23,7 @@ MODEL = {"dim": 200, "shapes": (("weight", (20, 10)),)}
         ("qsgd:15", "qsgd", {"levels": 15}),
         ("layer-topk:0.1", "layer-topk", {"fraction": 0.1}),
         ("hard-threshold:0.5", "hard-threshold", {"threshold": 0.5}),
+        ("grid:0.01", "grid", {"step": 0.01}),
         ("topk:0.01,values=int8", "topk", {"fraction": 0.01, "values": "int8"}),
         ("topk:k=8,values=int4,scale_block=4", "topk", {"k": 8, "values": "int4", "scale_block": 4}),
         ("randk:0.1,values=qsgd,levels=5", "randk", {"fraction": 0.1, "values": "qsgd", "levels": 5}),

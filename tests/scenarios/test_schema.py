@@ -1,5 +1,6 @@
 """What a scenario file may say, and what is answered where it says something else."""
 
+import dataclasses
 import inspect
 import math
 import subprocess
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from scenarios.loading import ScenarioError, gallery, load, parse, to_toml
 from scenarios.schema import SECTIONS, Data, Partition, Scenario
 from scenarios.schema_method import Method, default_values
-from scenarios.schema_words import COMPRESSORS, MODELS
+from scenarios.schema_words import COMPRESSORS, METHODS, MODELS
 
 HEAD = 'name = "a"\nrounds = 5\n'
 METHOD = '[[method]]\nname = "ef21-sgdm"\ngamma = 0.1\ncompressor = "topk"\nk = 3\n'
@@ -31,11 +32,15 @@ def names(section: type, key: str) -> set[str]:
 
 
 def test_names_are_those_of_the_registries() -> None:
-    from clients import METHODS
+    import clients
     from fl_ef21 import compressors, data, partition, problems
     from fl_ef21.compressors import quantisers
+    from scenarios.suiting import FILLED, server_of
 
-    assert names(Method, "name") == set(METHODS)
+    assert {name: set(hyper) for name, hyper in METHODS.items()} == {
+        name: {f.name for half in (kind, server_of(kind)) for f in dataclasses.fields(half)} - set(FILLED)
+        for name, kind in clients.METHODS.items()
+    }
     assert names(Data, "source") == set(data.SOURCES)
     assert names(Partition, "scheme") == set(partition.SCHEMES)
     assert set(MODELS) == set(problems.MODELS)
@@ -267,6 +272,12 @@ def test_another_compressor_or_coding_drops_what_belonged_to_the_coding_before()
     assert (first.values, first.levels) == ("int8", None)
     first = parse(TWO, ["method.levels=5", "method.values=qsgd"]).method[0]
     assert (first.values, first.levels) == ("qsgd", 5)
+
+
+def test_an_override_of_a_hyperparameter_passes_by_methods_that_do_not_have_it() -> None:
+    others = '[[method]]\nname = "ef21-page"\ngamma = 0.1\n[[method]]\nname = "sgdm"\ngamma = 0.1\n'
+    page, sgdm = parse('name = "x"\nrounds = 1\n' + others, ["method.hyper.p=0.5"]).method
+    assert page.hyper == {"p": 0.5} and sgdm.hyper == {}
 
 
 def test_an_override_of_values_passes_by_the_uncompressed_method() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 from flwr.app import ConfigRecord
 
-from fl_ef21 import records
 from fl_ef21.store import Memory, Store
 from scenarios.setup import Setup, prepare
 from strategies.flower import CompressedStrategy
@@ -58,7 +57,7 @@ class Run:
     def rounds(self, until: int) -> Iterator[int]:
         """Go on to this round, yielding after each."""
         for number in range(self.strategy.last.number + 1, until + 1):
-            arrays = records.pack_model(self.strategy.descent.x)
+            arrays = self.strategy.arrays
             messages = self.strategy.configure_train(number, arrays, ConfigRecord(), self.grid)  # type: ignore[arg-type]
             self.strategy.aggregate_train(number, self.grid.send_and_receive(messages))
             yield number

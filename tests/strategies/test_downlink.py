@@ -27,9 +27,10 @@ from fl_ef21.errors import InputError
 from fl_ef21.store import Files, Memory
 from scenarios.runner import flower_loader
 from scenarios.setup import Setup, prepare
-from strategies.downlink import WHOLE, Sent, Shifted
+from strategies.downlink import WHOLE, Sent
 from strategies.ef21_p import EF21P, State
 from strategies.flower import CompressedStrategy
+from strategies.increments import Shifted
 from strategies.rounds import Round
 from tests.faulty_grid import FAULTS, Fault, FaultyGrid, Turn
 from tests.small import ALL_METHODS, scenario
@@ -179,7 +180,7 @@ def test_what_a_client_holds_is_the_servers_w_of_that_version(downlink: str, met
 def settled(strategy: CompressedStrategy, grid: FaultyGrid) -> None:
     """Undisturbed instructions to everybody, at most two of them, bring everybody to the model as it is now."""
     strategy.invite = lambda round: np.arange(N)  # type: ignore[method-assign]
-    strategy.downlink.advance = lambda x, round: None  # type: ignore[method-assign]
+    strategy.downlink.advance = lambda x, round, told=None: None  # type: ignore[method-assign]
     late = len(grid.turns) + 3 - len(grid.expected)
     for number in range(ROUNDS + 1, ROUNDS + 3 + max(0, late)):
         sent = strategy.configure_train(number, records.pack_model(strategy.descent.x), ConfigRecord(), grid)  # type: ignore[arg-type]
