@@ -98,6 +98,6 @@ def test_an_unknown_name_is_told_with_the_nearest() -> None:
 def test_a_study_that_is_not_there_is_told(tmp_path: Path) -> None:
     folder = paper(tmp_path, 1.0)
     file = folder / "paper.toml"
-    file.write_text(file.read_text() + '[small]\ntyni = { rounds = 1 }\n')
+    file.write_text(file.read_text() + "[small]\ntyni = { rounds = 1 }\n")
     with pytest.raises(ScenarioError, match="'tyni' is no study of this folder; did you mean 'tiny'"):
         reading.read(folder)

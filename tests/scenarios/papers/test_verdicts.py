@@ -78,7 +78,9 @@ def test_bits_are_those_of_the_first_median_at_the_target_and_infinite_where_it_
     rows = [row(tmp_path, "a", [[[5, 1, 5, 1, 1, 1]]]), row(tmp_path, "b", [[[5, 5, 5, 5, 5, 5]]])]
     told = verdict(rows, tmp_path, figure="bits_to_loss", target=1, of={"method": "a"}, at_most=64 * 4)
     assert told.measured.mean == 64 * 4  # medians of five: 5, 3, 5, 3, 1
-    never = verdict(rows, tmp_path, figure="bits_to_loss", target=1, of={"method": "b"}, over={"method": "a"}, at_least=2)
+    never = verdict(
+        rows, tmp_path, figure="bits_to_loss", target=1, of={"method": "b"}, over={"method": "a"}, at_least=2
+    )
     assert never.holds and math.isinf(never.measured.mean)
 
 
