@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -81,7 +82,7 @@ def read(path: Path) -> Folder:
 
 
 def _reduced(source: Source, less: Small) -> Source:
-    told = {"seeds": less.seeds, "gamma": less.gamma, "grid": less.grid, "prune": None}
+    told: dict[str, Any] = {"seeds": less.seeds, "gamma": less.gamma, "grid": less.grid, "prune": None}
     if less.rounds is not None:
         told["budget"] = Budget(rounds=less.rounds)
     kept = {key: value for key, value in told.items() if value is not None or key == "prune"}
