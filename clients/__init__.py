@@ -31,8 +31,10 @@ from clients.neolithic import Neolithic
 from clients.normalised import EF21IGTNorm, EF21MVRNorm, EF21SGDMNorm
 from clients.scafcom import SCAFCOM, SCAFFOLD, SCALLION
 from clients.sgdm import SGDM
+from fl_ef21 import plugins
+from fl_ef21.plugins import Registry
 
-METHODS: dict[str, type[Any]] = {
+OURS: dict[str, type[Any]] = {
     "sgdm": SGDM,
     "compressed-sgd": CompressedSGD,
     "ef14": EF14,
@@ -75,3 +77,4 @@ METHODS: dict[str, type[Any]] = {
     "ef21-bc": EF21BC,
     "ef21-p": EF21P,
 }
+METHODS = Registry(plugins.METHODS, OURS)

@@ -8,7 +8,7 @@
 a = 1 draws the whole error in at once: c = C(h' - g), which is EF21. With 1 / (2 omega + 1) an unbiased C suffices.
 
 Reference: Tyurin, Richtarik. DASHA: Distributed Nonconvex Optimization with Communication Compression and Optimal
-Oracle Complexity. ICLR 2023 (arXiv 2202.01268), Algorithm 1; the MVR line as recalled.
+Oracle Complexity. ICLR 2023 (arXiv 2202.01268), Algorithm 1, and its authors' code among Flower's baselines.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ from fl_ef21.messages import Compressed, Floats, Indices
 from fl_ef21.state import Rows
 from fl_ef21.types import Compressor
 
-MOMENTA: dict[type[Any], tuple[str, ...]] = {EF21SGD: (), EF21SGDM: ("v",), EF21SGD2M: ("v", "u")}
+# by the lines that the kernel is: methods that differ elsewhere, in their server say, have the same
+MOMENTA: dict[Any, tuple[str, ...]] = {EF21SGD.step: (), EF21SGDM.step: ("v",), EF21SGD2M.step: ("v", "u")}
 
 
 def step(half: Any, C: Sequence[Compressor], rows: Rows, at: Array, q: Tensor) -> Compressed | None:
@@ -35,10 +36,12 @@ def step(half: Any, C: Sequence[Compressor], rows: Rows, at: Array, q: Tensor) -
     """
     alike = all(slots.device.type == "cpu" and slots.dtype == q.dtype for slots in rows.slots.values())
     kinds = {type(one.values) if isinstance(one, TopK) else None for one in C}
-    if type(half) not in MOMENTA or not alike or len(kinds) != 1 or not kinds <= {Exact, BFloat16}:
+    lines = getattr(type(half), "step", None)
+    known = lines in MOMENTA and set(rows.slots) == {*MOMENTA[lines], "g"}
+    if not known or not alike or len(kinds) != 1 or not kinds <= {Exact, BFloat16}:
         return None
     counts, bfloat16 = np.array([one.k for one in C if isinstance(one, TopK)]), BFloat16 in kinds
-    momenta = [rows.slots[name].numpy() for name in MOMENTA[type(half)]]
+    momenta = [rows.slots[name].numpy() for name in MOMENTA[lines]]
     rows.unstage(at)
     index, value = ef21.step(
         momenta, rows.slots["g"].numpy(), rows.current, at, q.numpy(), getattr(half, "eta", 1.0), counts, bfloat16

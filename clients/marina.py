@@ -8,7 +8,7 @@ grad f_i(x) itself and its clients need no g: with our memory a client that was 
 heard of, and catches up from the model it last received. With batch_size = "full" this is MARINA, else VR-MARINA.
 
 Reference: Gorbunov, Burlachenko, Li, Richtarik. MARINA: Faster Non-Convex Distributed Learning with Compression.
-ICML 2021 (arXiv 2102.07845), Algorithms 1 and 2; as recalled.
+ICML 2021 (arXiv 2102.07845), Algorithms 1 and 2, and their code beside DASHA's among Flower's baselines.
 """
 
 from __future__ import annotations

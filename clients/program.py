@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clients import METHODS, evaluation, shadow, stepping
+from clients import METHODS, evaluation, lyapunov, shadow, stepping
 from clients.asked import Answer, Answers, Asked
 from clients.image import Imaged
 from clients.mending import mend
@@ -125,6 +125,9 @@ class Program(Imaged):
         elif len(ready) and kind == Kind.SHADOW:
             for tile in ready.tiles(self.tile, by_id=not self.problem.rowwise):
                 shadow.answer(self.problem, plan, half, rows, x, tile, answers, self.device)
+        elif len(ready) and kind == Kind.MEASURE:
+            for tile in ready.tiles(self.tile, by_id=not self.problem.rowwise):
+                lyapunov.answer(self.problem, plan, rows, x, tile, answers)
         try:
             self.store.close(experiment, rows)
         except Refused as refused:  # what is not kept must not be sent

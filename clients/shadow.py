@@ -60,7 +60,7 @@ def _figures(plan: Plan, half: Any, rows: Rows, at: Array, o: Oracle | Tensor, a
         half.step(stepping.current(rows, at, o), o, look)
     except _Enough:
         return shadow.pack(found)
-    raise AssertionError(f"{type(half).__name__} compresses nothing")
+    return [b""] * len(asked)  # a step that sends a whole vector, such as MARINA's with its coin
 
 
 class _Enough(Exception):

@@ -29,6 +29,7 @@ class Kind(IntEnum):
     AUDIT = 3  # your g, to check that the server's is their sum
     RETIRE = 4  # the experiment is over: forget its state
     SHADOW = 5  # figures of what other compressors would send next, from the model sent along; nothing is staged
+    MEASURE = 6  # how far your v and g are from what they stand for, at the model sent along; nothing is staged
     UPDATE = 16  # an increment, computed from the point the instruction named
     LACKS = 17  # the client has not what the server says it holds
     STALE = 18  # the instruction is older than one already followed

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
-PACKAGES = ("fl_ef21", "strategies", "clients", "scenarios")
+from fl_ef21.plugins import OURS as PACKAGES
+from fl_ef21.plugins import files
 
 
 @lru_cache(maxsize=1)
@@ -19,13 +22,18 @@ def source_digest() -> bytes:
     return digest.digest()
 
 
-def sources() -> dict[str, str]:
-    """A digest of each of these files, by its name from the root."""
+def sources(others: Iterable[Any] = ()) -> dict[str, str]:
+    """A digest of each of these files, by its name from the root; and of those that these classes are in."""
     root = Path(__file__).resolve().parent.parent
-    files = [path for package in PACKAGES for path in sorted((root / package).rglob("*.py"))]
-    return {p.relative_to(root).as_posix(): blake2b(p.read_bytes(), digest_size=8).hexdigest() for p in files}
+    ours = [path for package in PACKAGES for path in sorted((root / package).rglob("*.py"))]
+    named = [*((path.relative_to(root).as_posix(), path) for path in ours), *files(others)]
+    return {name: blake2b(path.read_bytes(), digest_size=8).hexdigest() for name, path in named}
 
 
-def agreed(scenario: str) -> bytes:
-    """16 bytes that server and clients must share: the sources and the resolved scenario's text."""
-    return blake2b(source_digest() + scenario.encode(), digest_size=16).digest()
+def agreed(scenario: str, others: Iterable[Any] = ()) -> bytes:
+    """16 bytes that server and clients must share: the sources, those of classes of other packages that the scenario
+    names, and its resolved text."""
+    digest = blake2b(source_digest() + scenario.encode(), digest_size=16)
+    for name, path in files(others):
+        digest.update(b"\0" + name.encode() + b"\0" + path.read_bytes())
+    return digest.digest()

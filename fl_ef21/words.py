@@ -8,13 +8,17 @@ from typing import Any
 from fl_ef21.errors import InputError
 
 
-def options(field: str, text: str, takes: Sequence[str], nameless: Callable[[str], str]) -> dict[str, Any]:
+def options(
+    field: str, text: str, takes: Sequence[str], nameless: Callable[[str], str], thing: str | None = None
+) -> dict[str, Any]:
     """The options behind the colon of `text`. `nameless`: the option that one without a name is, given its value.
+    `thing`: what stands before that colon, where it has one of its own.
 
     Raises: InputError about `field`, or about an option that is given twice.
     """
     found: dict[str, Any] = {}
-    for at, part in enumerate(filter(None, text.partition(":")[2].split(","))):
+    behind = text.partition(":")[2] if thing is None else text[len(thing) + 1 :]
+    for at, part in enumerate(filter(None, behind.split(","))):
         key, named, word = part.rpartition("=")
         if not named:
             if at or not takes:

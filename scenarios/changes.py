@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fl_ef21.errors import InputError
 from fl_ef21.provenance import sources
 from scenarios.loading import parse
+from scenarios.others import others
 from scenarios.run_file import RunFile
 from scenarios.schema import Scenario
 
@@ -26,9 +27,9 @@ def of_scenario(before: Scenario, now: Scenario) -> list[str]:
     ]
 
 
-def of_code(before: Mapping[str, str]) -> list[str]:
-    """A line for each of our source files that is another one."""
-    now = sources()
+def of_code(before: Mapping[str, str], plugins: Iterable[Any] = ()) -> list[str]:
+    """A line for each source file, ours and those of these classes of other packages, that is another one."""
+    now = sources(plugins)
     return [
         f"{name}: {'new' if name not in before else 'gone' if name not in now else 'changed'}"
         for name in sorted({*before, *now})
@@ -46,7 +47,7 @@ def refuse(run: RunFile, now: Scenario, force: bool) -> list[str]:
     if changed := of_scenario(parse(run.scenario), now):
         advice = f"changed since the run began:\n{_lines(changed)}\nput it back, or start a run in a new folder"
         raise InputError("scenario.toml", str(run.folder), advice)
-    changed = of_code(run.sources)
+    changed = of_code(run.sources, others(now))
     if changed and not force:
         advice = f"changed since the run began:\n{_lines(changed)}\ngo back to that code, or --force goes on with this"
         raise InputError("code", str(run.folder), advice)

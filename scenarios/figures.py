@@ -55,15 +55,17 @@ def style(i: int) -> Style:
     return Style(COLOURS[i % 7], DASHES[(i + turn) % 6], SYMBOLS[i % 8])
 
 
-def curves(rounds: DataFrame, points: int) -> dict[str, list[float | None]]:
+def curves(rounds: DataFrame, points: int, more: Sequence[str] = ()) -> dict[str, list[float | None]]:
     """The columns of one method that the page draws, at most `points` rows, evenly taken, both ends kept.
+
+    more: columns besides those of X and Y.
 
     Numbers have six significant digits; what is missing or not finite is None.
     """
     last = len(rounds) - 1
     keep = list(range(len(rounds))) if last < points else [i * last // (points - 1) for i in range(points)]
     table = rounds.iloc[keep]
-    return {key: [_six(v) for v in table[key].tolist()] for key in (*X, *Y)}
+    return {key: [_six(v) for v in table[key].tolist()] for key in (*X, *Y, *more)}
 
 
 def _six(value: Any) -> float | None:

@@ -17,6 +17,7 @@ import torch
 from clients import METHODS
 from fl_ef21.engine.grid import CHUNK
 from fl_ef21.errors import InputError
+from fl_ef21.facts import facts_of
 from fl_ef21.oracle import state_type
 from fl_ef21.plan import Plan
 from fl_ef21.state import MOMENTA
@@ -25,8 +26,8 @@ from scenarios import places
 from scenarios.doctor import free_memory, resident_memory
 from scenarios.schema import Engine
 from scenarios.setup import Setup, device
+from scenarios.suiting import server_of
 from scenarios.units import binary
-from strategies import SERVERS
 from strategies.rounds import TOGETHER
 
 MiB = 2**20
@@ -189,8 +190,12 @@ def _held_at_server(setup: Setup) -> bool:
 
 
 def _copies(setup: Setup, actors: int) -> int:
-    """Vectors that a compressed downlink adds: a shard's w, one for however many clients, and the server's."""
-    return HELD * max(1, actors) + SHIFTED if any(plan.downlink is not None for plan in setup.plans) else 0
+    """Vectors that a compressed downlink adds: a shard's w, one for however many clients, and the server's.
+
+    Where clients make the server's step they hold two.
+    """
+    held = max((1 + facts_of(METHODS[p.method]).steps for p in setup.plans if p.downlink is not None), default=0)
+    return held * (HELD * max(1, actors) + SHIFTED)
 
 
 def _asked(setup: Setup) -> int:
@@ -213,7 +218,7 @@ def _first(setup: Setup) -> int:
 
 def _dense(setup: Setup) -> int:
     """Uncompressed vectors that are asked for: first gradients, or every client's g at an audit, group by group."""
-    remembers = any(SERVERS[METHODS[plan.method].server].remembers for plan in setup.plans)
+    remembers = any(server_of(METHODS[plan.method]).remembers for plan in setup.plans)
     audit = setup.scenario.evaluate.audit and remembers
     return setup.problem.clients if audit or _first(setup) else 0
 

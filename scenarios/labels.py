@@ -13,7 +13,7 @@ def labelled(method: Method, among: Sequence[Method]) -> Method:
     """The method with a label: its own, else its name and whatever tells it from others of that name."""
     if method.label:
         return method
-    label: str = method.name
+    label: str = method.name.rpartition(":")[2]  # of a class of another package, its own name
     alike = [other for other in among if other.name == method.name]
     if len(alike) > 1:
         told = method.model_dump(exclude_defaults=True, exclude={"name", "label", "optimizer_args"})

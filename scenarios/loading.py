@@ -16,7 +16,7 @@ from scenarios import mistakes
 from scenarios.mistakes import Place
 from scenarios.schema import Scenario
 from scenarios.schema_method import Method
-from scenarios.schema_words import COMPRESSORS, METHODS, ROUNDING
+from scenarios.schema_words import COMPRESSORS, METHODS, ROUNDING, UNCOMPRESSED
 
 GALLERY = Path(__file__).resolve().parent
 OPTIONS = {option for options in COMPRESSORS.values() for option in options}
@@ -90,8 +90,9 @@ def to_toml(scenario: Scenario) -> str:
     if "actors" not in scenario.engine.model_fields_set:
         del table["engine"]["actors"]
     for method in table["method"]:
-        if not method["optimizer_args"]:
-            del method["optimizer_args"]
+        for key in ("optimizer_args", "hyper", "options"):
+            if not method[key]:
+                del method[key]
     return tomlkit.dumps({key: value for key, value in table.items() if value != {}})
 
 
@@ -196,7 +197,7 @@ def _in_the_way(key: str, value: Any, before: dict[str, Any]) -> set[str]:
 def _takes(method: dict[str, Any], key: str) -> bool:
     """Whether a method's table may say `key`; what the schema does not know is left to it."""
     name = method.get("compressor", Method.model_fields["compressor"].default)
-    if key in ("compressor", *ROUNDING) and method.get("name") == "sgdm":
+    if key in ("compressor", *ROUNDING) and method.get("name") in UNCOMPRESSED:
         return False
     return key not in OPTIONS or key in COMPRESSORS.get(name, (key,))
 

@@ -38,11 +38,13 @@ def plan_of(scenario: Scenario, number: int, method: Method, problem: Problem) -
     """The `number`-th method. Raises: InputError that names its key where it cannot be."""
     options = {key: getattr(method, key) for key in COMPRESSOR_KEYS if getattr(method, key) is not None}
     options = {key: each(scenario, f"method[{number}].{key}", value) for key, value in options.items()}
+    _not_twice(number, method)
     try:
-        levels = make_levels(method.compressor, dim=problem.dim, shapes=problem.shapes, **options)
+        levels = make_levels(method.compressor, dim=problem.dim, shapes=problem.shapes, **options | method.options)
         Descent(torch.zeros(problem.dim), problem.shapes, method.optimizer, method.optimizer_args, 1.0)
     except InputError as error:
-        raise InputError(f"method[{number}].{error.field}", error.value, error.advice) from error
+        where = f"options.{error.field}" if error.field in method.options else error.field
+        raise InputError(f"method[{number}].{where}", error.value, error.advice) from error
     aggregate(scenario, number)
     plan = Plan(
         label=method.label, method=method.name, eta=schedule(method.eta), gamma=schedule(method.gamma),
@@ -56,6 +58,12 @@ def plan_of(scenario: Scenario, number: int, method: Method, problem: Problem) -
     )  # fmt: skip
     check(scenario, number, plan, problem)
     return plan
+
+
+def _not_twice(number: int, method: Method) -> None:
+    for key in set(method.options) & {*COMPRESSOR_KEYS, "dim", "shapes"}:
+        advice = "comes from the model" if key in ("dim", "shapes") else "is a key of the method itself"
+        raise InputError(f"method[{number}].options.{key}", method.options[key], advice)
 
 
 def _weights(half: type[Any], problem: Problem) -> Tensor | None:

@@ -18,6 +18,7 @@ from scenarios import (
     pareto,
     sections,
     shadows,
+    theory_section,
     units,
 )
 from scenarios.figures import Labels, X, curves, labels
@@ -53,6 +54,7 @@ def write(folder: Path) -> Path:
         + optional(
             "fairness", "Fairness", fairness_figures.section_body(served) + fairness_section.section_body(result)
         )
+        + optional("theory", "Theory", theory_section.section_body(result, entries))
         + optional("shadows", "What others would have sent", shadows.section_body(result, entries))
         + optional("bytes", "Bytes", traffic_table(entries))
         + optional("heterogeneity", "How different clients are", heterogeneity_section.section_body(result))
@@ -214,6 +216,7 @@ def page_data(
 ) -> dict[str, Any]:
     """What the page's script draws and other programs may read, fit for JSON. `served`: fairness of each method."""
     points, steps = (max(2, min(1000, most // max(1, len(entries)))) for most in (_POINTS, _STEPS))
+    more = theory_section.drawn(entries)
     methods = [
         {
             "label": entry.label,
@@ -221,7 +224,7 @@ def page_data(
             "diverged": entry.diverged,
             "style": asdict(entry.style),
             "final": plain(entry.method),
-            "curves": curves(entry.rounds, points),
+            "curves": curves(entry.rounds, points, more),
             "targets": goals.curves(entry, steps),
             "point": pareto.point(entry),
             **devices_section.of_method(entry),

@@ -40,6 +40,11 @@ COLUMNS = {
     "worst_decile_loss": "float64",
     "worst_decile_accuracy": "float64",
     "jain_accuracy": "float64",
+    "measured_alpha": "float64",
+    "momentum_error": "float64",
+    "compression_error": "float64",
+    "mean_momentum_error": "float64",
+    "lyapunov": "float64",
 }
 SHADOW_COLUMNS = {
     "method": "object",

@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,11 @@ class RunFile:
     devices: str = ""
 
     @classmethod
-    def new(cls, folder: Path, scenario: str, runtime: str, command: str, devices: str = "") -> RunFile:
-        """Of a run that begins; on the disk only after `started`."""
-        return cls(folder, new_identity(), runtime, scenario, command, sources(), devices=devices)
+    def new(
+        cls, folder: Path, scenario: str, runtime: str, command: str, devices: str = "", plugins: Iterable[Any] = ()
+    ) -> RunFile:
+        """Of a run that begins; on the disk only after `started`. plugins: its classes of other packages."""
+        return cls(folder, new_identity(), runtime, scenario, command, sources(plugins), devices=devices)
 
     @classmethod
     def load(cls, folder: Path) -> RunFile:

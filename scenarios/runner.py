@@ -29,6 +29,7 @@ from scenarios.folder import alone, refuse_used
 from scenarios.lasting import CUTS, JOURNAL
 from scenarios.loading import load, parse, to_toml
 from scenarios.manner import Manner
+from scenarios.others import others
 from scenarios.progress import Listener, Silent
 from scenarios.results import Result
 from scenarios.run_file import NAME as RUN_FILE
@@ -90,7 +91,8 @@ def run(
     if told := reference_step.told(resolved, setup):
         listener.message(told)
     command = command or f"fl-ef21 run {out / 'scenario.toml'}"
-    begun = RunFile.new(out, to_toml(setup.resolved), runtime, command, fleets.digest(setup.scenario))
+    devices, plugins = fleets.digest(setup.scenario), others(setup.scenario)
+    begun = RunFile.new(out, to_toml(setup.resolved), runtime, command, devices, plugins)
     return _conduct(Session(setup, begun, listener, trackers, manner), execute)
 
 
@@ -132,7 +134,8 @@ def serve(setup: Setup, grid: Grid, out: Path, command: str, listener: Listener 
 
     if not (out / RUN_FILE).exists():
         setup = reference_step.settled(setup)
-        begun = RunFile.new(out, to_toml(setup.resolved), "flower", command, fleets.digest(setup.scenario))
+        devices, plugins = fleets.digest(setup.scenario), others(setup.scenario)
+        begun = RunFile.new(out, to_toml(setup.resolved), "flower", command, devices, plugins)
         return _conduct(Session(setup, begun, listener), execute)
     left = unfinished(out)
     with alone(out):

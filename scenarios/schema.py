@@ -158,6 +158,7 @@ class Evaluate(Section):
     audit: Switch = True
     traffic: Literal["off", "rounds", "clients"] = "rounds"
     fairness: Literal["off", "end", "rounds"] = "end"
+    theory: Switch = False
 
 
 class Devices(Section):
@@ -253,10 +254,10 @@ class Scenario(Section):
 
     @model_validator(mode="after")
     def _values_are_told(self) -> Scenario:
-        told = [
-            method.model_copy(update={"values": method.values or default_values(method.compressor, self.train.dtype)})
-            for method in self.method
-        ]
+        told = list[Method]()
+        for method in self.method:
+            values = method.values or default_values(method.compressor, self.train.dtype, method.name)
+            told.append(method.model_copy(update={"values": values}))
         object.__setattr__(self, "method", told)
         return self
 

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, FiniteFloat, field_validator, model_validator
 
+from fl_ef21 import plugins
 from scenarios.schema_words import (
     AGGREGATES,
     COMPRESSORS,
-    METHODS,
+    EXACT,
     MIXINGS,
     PROXES,
     ByClass,
@@ -22,10 +23,13 @@ from scenarios.schema_words import (
     Switch,
     Text,
     Whole,
+    compressor_name,
     finite,
+    method_name,
     one_of,
-    unknown,
 )
+
+Theory = Literal["theory"]  # what the method's theorem allows, resolved when the scenario is prepared
 
 
 class Decay(Section):
@@ -39,11 +43,11 @@ class Decay(Section):
 class Method(Section):
     """One method with its hyperparameters; several are run side by side."""
 
-    name: Text
-    eta: Share | Decay = 0.1
-    gamma: Positive | Decay
+    name: Annotated[Text, AfterValidator(method_name)]
+    eta: Share | Decay | Theory = 0.1
+    gamma: Positive | Decay | Theory
     hyper: dict[Text, FiniteFloat | Decay] = Field(default_factory=dict)
-    compressor: Text = "identity"
+    compressor: Annotated[Text, AfterValidator(compressor_name)] = "identity"
     k: Whole | Dealt[Whole] | ByClass[Whole] | None = None
     fraction: FiniteFloat | Dealt[FiniteFloat] | ByClass[FiniteFloat] | None = None
     block: Count | None = None
@@ -57,6 +61,7 @@ class Method(Section):
     contractive: Switch | None = None
     values: Literal["exact", "bfloat16", "float16", "int8", "int4", "sign", "natural", "qsgd"] | None = None
     scale_block: Count | None = None
+    options: dict[Text, Any] = Field(default_factory=dict)
     downlink: Text | None = None
     layer_aware: Switch = False
     aggregate: Annotated[Text, AfterValidator(one_of(AGGREGATES))] = "mean"
@@ -66,39 +71,37 @@ class Method(Section):
     optimizer_args: dict[str, Any] = Field(default_factory=dict)
     label: Annotated[str, Field(strict=True)] = ""
 
-    @field_validator("name")
-    @classmethod
-    def _known_method(cls, name: str) -> str:
-        if ":" not in name and name not in METHODS:
-            raise ValueError(unknown(name, METHODS))
-        return name
-
-    @field_validator("compressor")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in COMPRESSORS:
-            raise ValueError(unknown(name, COMPRESSORS))
-        return name
-
     @field_validator("downlink")
     @classmethod
     def _known_downlink(cls, text: str | None) -> str | None:
-        name = (text or "identity").partition(":")[0]
-        if name not in COMPRESSORS:
-            raise ValueError(f"{name!r} {unknown(name, COMPRESSORS)}")
+        name = plugins.named(text or "identity", COMPRESSORS)
+        try:
+            compressor_name(name)
+        except ValueError as error:
+            raise ValueError(f"{name!r} {error}") from error
         return text
 
     @field_validator("eta")
     @classmethod
-    def _eta_at_most_one(cls, eta: float | Decay) -> float | Decay:
+    def _eta_at_most_one(cls, eta: float | Decay | Theory) -> float | Decay | Theory:
         if isinstance(eta, Decay) and eta.value > 1:
             raise ValueError(f"eta must start in (0, 1], not at {eta.value:g}")
         return eta
 
-    @field_validator("optimizer_args")
+    @field_validator("optimizer_args", "options")
     @classmethod
     def _finite(cls, args: dict[str, Any]) -> dict[str, Any]:
         return finite(args)
+
+    @model_validator(mode="after")
+    def _ours_have_keys_of_their_own(self) -> Method:
+        if self.options and self.compressor in COMPRESSORS:
+            takes = ", ".join(COMPRESSORS[self.compressor]) or "none"
+            raise ValueError(
+                f"options are for compressors of other packages; those of {self.compressor!r} are keys of the method: "
+                f"{takes}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sgdm_is_not_compressed(self) -> Method:
@@ -115,11 +118,14 @@ class Method(Section):
         return self
 
 
-def default_values(compressor: str, dtype: str) -> str | None:
-    """How a compressor sends its values where nothing is said; None where it has no choice.
+def default_values(compressor: str, dtype: str, method: str = "") -> str | None:
+    """How a compressor sends its values where nothing is said; None where it has no choice, or is not ours and knows
+    for itself.
 
-    bfloat16 is half of float32, and its error is fed back; float64 is asked for where every digit counts.
+    bfloat16 is half of float32, and its error is fed back; float64 is asked for where every digit counts, and some
+    methods are defined for compressors that do not round.
     """
-    if "values" not in COMPRESSORS[compressor]:
+    if "values" not in COMPRESSORS.get(compressor, ()):
         return None
-    return "exact" if compressor == "identity" or dtype == "float64" else "bfloat16"
+    exact = compressor == "identity" or dtype == "float64" or method in EXACT
+    return "exact" if exact else "bfloat16"

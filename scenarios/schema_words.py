@@ -1,7 +1,8 @@
 """The names and the kinds of values that a scenario file may hold.
 
 Free of heavy imports, so that a typo is answered at once. Names of methods, compressors, models, data
-sources and schemes are spelled here and held equal to the registries by a test.
+sources and schemes are spelled here and held equal to the registries by a test. Other packages are asked for theirs
+only where a name is not one of these.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from fl_ef21 import plugins
 from fl_ef21.errors import nearest
 from fl_ef21.faults import Faults
 
@@ -74,6 +76,20 @@ METHODS: dict[str, tuple[str, ...]] = {
     "ef21-bc": (),
     "ef21-p": (),
 }
+# whose compressors may not round, as that is neither unbiased nor absolutely bounded
+EXACT = (
+    "ef21-sgd-abs",
+    "ef21-sgdm-abs",
+    "ef21-sgd2m-abs",
+    "scallion",
+    "diana",
+    "marina",
+    "dasha",
+    "dasha-mvr",
+    "dasha-pp",
+    "dasha-pp-mvr",
+)
+UNCOMPRESSED = ("sgdm", "fedavg", "fedprox", "scaffold")  # which take no compressor but the identity
 MODELS = ("logistic", "logistic-nonconvex", "mlp", "cnn", "quadratic", "theorem1")
 
 AGGREGATES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")
@@ -108,10 +124,22 @@ def unknown(name: str, known: Iterable[str], besides: str = "") -> str:
 
 def compressor_word(word: str) -> str:
     """The same, such as "topk:0.01". Raises: ValueError where what stands before the colon is no compressor."""
-    name = word.partition(":")[0]
-    if name not in COMPRESSORS:
-        raise ValueError(unknown(name, COMPRESSORS))
+    compressor_name(plugins.named(word, COMPRESSORS))
     return word
+
+
+def compressor_name(name: str) -> str:
+    """The same. Raises: ValueError where neither we nor another package has a compressor of that name."""
+    if not plugins.there(name, COMPRESSORS, plugins.COMPRESSORS):
+        raise ValueError(plugins.unknown(name, COMPRESSORS, plugins.COMPRESSORS))
+    return name
+
+
+def method_name(name: str) -> str:
+    """The same. Raises: ValueError where neither we nor another package has a method of that name."""
+    if not plugins.there(name, METHODS, plugins.METHODS):
+        raise ValueError(plugins.unknown(name, METHODS, plugins.METHODS))
+    return name
 
 
 def one_of(known: Iterable[str]) -> Callable[[str | None], str | None]:

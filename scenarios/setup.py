@@ -24,8 +24,10 @@ from fl_ef21.sealing import ServerKeys
 from fl_ef21.store import Store
 from fl_ef21.threads import computing_with
 from fl_ef21.types import Problem
+from scenarios import theory
 from scenarios.by_class import each
 from scenarios.loading import to_toml
+from scenarios.others import others
 from scenarios.plans import DTYPES, aggregate, buffer, plan_of
 from scenarios.samples import Own, find, given, useless
 from scenarios.schema import Cuts, Engine, Scenario
@@ -143,6 +145,7 @@ def prepare(scenario: Scenario, *, alone: bool = False, own: Own | None = None, 
     alone: clients are computed one at a time, so nothing is measured to choose how. own: of a device that was told
     where its samples are. elsewhere: samples may lie on devices alone.
     """
+    source = agreed(_shared_text(scenario), others(scenario))
     dataset, parts, counts, partial, held = None, None, None, False, range(scenario.partition.clients)
     if problems.needs_data(scenario.model.name):
         found = find(scenario, own, elsewhere)
@@ -161,11 +164,13 @@ def prepare(scenario: Scenario, *, alone: bool = False, own: Own | None = None, 
         local_steps=each(scenario, "train.local_steps", train.local_steps),
         local_rate=train.local_rate, partial=partial,
     )  # fmt: skip
+    theory.refuse(scenario, partial)
+    scenario = theory.resolved(scenario, problem)
     plans = tuple(plan_of(scenario, i, method, problem) for i, method in enumerate(scenario.method))
     if dataset is not None:  # the problem has its own copy, client after client
         nothing = np.empty((0, *dataset.shape), dtype=np.float32)
         dataset = replace(dataset, features=nothing, test_features=nothing)
-    setup = Setup(scenario, problem, plans, agreed(_shared_text(scenario)), dataset, counts, alone=alone, held=held)
+    setup = Setup(scenario, problem, plans, source, dataset, counts, alone=alone, held=held)
     return _under_attack(_settled(setup, measure=not alone and here == where))
 
 
@@ -174,8 +179,9 @@ def again(setup: Setup, scenario: Scenario) -> Setup:
 
     The scenario must have the same seed, data, partition, model, train and attack.
     """
+    scenario = theory.resolved(scenario, setup.problem)
     plans = tuple(plan_of(scenario, i, method, setup.problem) for i, method in enumerate(scenario.method))
-    return replace(setup, scenario=scenario, plans=plans, source=agreed(_shared_text(scenario)))
+    return replace(setup, scenario=scenario, plans=plans, source=agreed(_shared_text(scenario), others(scenario)))
 
 
 def _under_attack(setup: Setup) -> Setup:

@@ -82,6 +82,11 @@ def _hyper(plan: Plan, halves: Sequence[type[Any]], field: str) -> None:
     except TypeError as error:
         missing = sorted(set(known) - set(plan.hyper))
         raise InputError(f"{field}.hyper", {}, f"needs {', '.join(missing)}: {error}") from error
+    first, second = (getattr(plan.half(halves[0], round), "adds", 1.0) for round in (1, 2))
+    if first != second:
+        told = "falls, and with it how much of a message is remembered, which both sides count on: give a number"
+        falling = next(name for name, value in plan.hyper.items() if value(1) != value(2))
+        raise InputError(f"{field}.hyper.{falling}", plan.hyper[falling](1), told)
 
 
 def _keys(facts: Facts, method: Method, field: str) -> None:
@@ -117,7 +122,7 @@ def _compressor(facts: Facts, C: Compressor, dim: int, name: str, field: str, me
     }  # fmt: skip
     right = {
         "contractive": "a contractive compressor, such as 'topk', 'sign', or contractive = true",
-        "unbiased": "an unbiased compressor, such as 'qsgd', or 'randk' with scaled = true and values = 'exact'",
+        "unbiased": "an unbiased compressor, such as 'qsgd' with contractive = false, or 'randk' scaled and exact",
         "identity": "no compression; leave the compressor out",
         "absolute": "an absolute compressor, such as 'hard-threshold' with exact values",
     }

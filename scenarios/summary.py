@@ -8,6 +8,7 @@ from typing import Any
 from fl_ef21 import flower_traffic
 from fl_ef21.traffic import LAYERS
 from fl_ef21.types import Compressor
+from scenarios import theory_told
 from scenarios.fairness import final_figures
 from scenarios.setup import Setup
 from scenarios.tally import NO_QUORUM, Outcome, Tally
@@ -43,6 +44,7 @@ def summarise(
             "label_counts": counts.tolist(),
         },
         "heterogeneity": heterogeneity,
+        "theory": theory_told.panel(setup),
         "memory": memory,
         "chaos": None if scenario.chaos is None else {"words": scenario.chaos, "done": faults or {}},
         "polling": polling() if scenario.evaluate.traffic != "off" else None,
@@ -124,6 +126,7 @@ def _method(setup: Setup, number: int, label: str, outcome: Outcome) -> dict[str
         "virtual_seconds": None if tally.virtual_seconds is None else round(tally.virtual_seconds, 6),
         "staleness": _staleness(tally.staleness),
         "devices": outcome.devices,
+        "theory": theory_told.method(setup, number) if setup.scenario.evaluate.theory else None,
         "traffic": _traffic(outcome) if tally.traffic else None,
         "clients_per_second": round(tally.answers / tally.seconds, 1) if tally.seconds > 0 else None,
     }

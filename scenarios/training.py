@@ -22,6 +22,7 @@ from fl_ef21.problems.apart import each
 from fl_ef21.traffic import PerClient, Traffic
 from scenarios.fairness import Clients, round_figures
 from scenarios.interrupt import Interrupt
+from scenarios.lyapunov import NOTHING, Watch
 from scenarios.measuring import measure
 from scenarios.participation import Participation
 from scenarios.rules import cheap_rule, measured_rule
@@ -55,6 +56,7 @@ class Training:
         if self.timing is not None:
             self.tally.virtual_seconds = 0.0
             self.strategy.punctual = partial(self.timing.punctual, self.strategy)
+        self._watch = Watch(setup, number) if scenario.evaluate.theory else None
         self._asides: Cost | None = None
         self._timeline = NONE
         self._new_rows, self._new_shadows = list[Row](), list[Row]()  # since the last commit
@@ -252,16 +254,21 @@ class Training:
             "virtual_seconds": tally.virtual_seconds, "evaluated": found.evaluated,
             **{name: tally.traffic.get(name, None if tally.round else 0) for name in TRAFFIC},
             **round_figures(self._now() if evaluate.fairness == "rounds" else None),
+            **(NOTHING if self._watch is None else self._watch.figures(self.strategy, grid)),
         }  # fmt: skip
         self.rows.append(row)
         self._new_rows.append(row)
         return ""
 
     def _look(self, grid: Grid, round: int, keep: Keep) -> None:
-        """Ask what shadow compressors would send in the round that comes, if it is one that will be evaluated."""
+        """Look at the round that comes, if it will be evaluated: what shadows would send, what theory speaks of."""
         scenario, strategy = self.setup.scenario, self.strategy
         due = round % scenario.evaluate.every == 0 or round == scenario.rounds
-        if not strategy.plan.shadows or not due or round > scenario.rounds or strategy.begins(round):
+        if not due or round > scenario.rounds:
+            return
+        if self._watch is not None:
+            self._watch.look(strategy, grid, round)
+        if not strategy.plan.shadows or strategy.begins(round):
             return
         for seen in strategy.shadow(grid, round):
             row = {"method": self.label, "round": round, "shadow": seen.word} | seen.figures()

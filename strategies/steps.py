@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def server(strategy: CompressedStrategy, round: int, share: float = 1.0) -> Any:
-    """The server half with this round's hyperparameters; share: of the clients who were heard, by weight."""
+    """The server half with this round's hyperparameters; share: of those who are there, by weight, who was heard."""
     named = strategy.facts.server
     kind: type[Any] = SERVERS[named] if isinstance(named, str) else named
     return strategy.plan.half(kind, round, share=share, shapes=strategy.shapes)
@@ -51,7 +51,7 @@ def make_real(strategy: CompressedStrategy, round: int, c: Tensor, clients: Arra
         return
     if strategy.rows is None:
         heard = float(strategy.members.weights[torch.from_numpy(clients)].sum())
-        strategy.server = server(strategy, round, heard)
+        strategy.server = server(strategy, round, heard / strategy.members.share)
         strategy.state = strategy.server.step(strategy.state, c)
     else:
         strategy.rows.take(clients, strategy.ledger.points.version[clients], payloads, strategy.adder.forms)

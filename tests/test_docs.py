@@ -23,7 +23,7 @@ from scenarios.loading import ScenarioError, gallery, load, parse
 from scenarios.results import COLUMNS, SHADOW_COLUMNS
 from scenarios.schema import SECTIONS, Scenario
 from scenarios.schema_method import Decay
-from scenarios.schema_words import COMPRESSORS
+from scenarios.schema_words import COMPRESSORS, METHODS
 from tests.small import scenario
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,6 +94,17 @@ def test_every_compressor_stands_there_with_its_options() -> None:
     assert {name: set(re.findall(r"[a-z_]+", said)) & OPTIONS for name, said in told.items()} == {
         name: set(options) for name, options in COMPRESSORS.items()
     }
+
+
+def test_every_method_stands_on_its_page_with_its_hyperparameters() -> None:
+    rows = [
+        line.strip("|").split(" | ")
+        for line in (ROOT / "docs" / "methods.md").read_text().splitlines()
+        if line[:3] == "| `"
+    ]
+    told = {name: set(re.findall(r"`(\w+)`", row[-1])) for row in rows for name in re.findall(r"`([\w-]+)`", row[0])}
+    assert set(told) == set(METHODS)
+    assert [name for name, hyper in METHODS.items() if not set(hyper) <= told[name]] == []
 
 
 def test_the_mistakes_are_told_in_the_words_that_stand_there() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from inspect import Parameter, signature
 from typing import Any, Protocol
 
+from fl_ef21 import plugins
 from fl_ef21.compressors.block_topk import BlockTopK
 from fl_ef21.compressors.grid import ToGrid
 from fl_ef21.compressors.hard_threshold import HardThreshold
@@ -16,7 +17,8 @@ from fl_ef21.compressors.qsgd import QSGD
 from fl_ef21.compressors.randk import RandK
 from fl_ef21.compressors.sign import Sign
 from fl_ef21.compressors.topk import TopK
-from fl_ef21.errors import InputError, choose
+from fl_ef21.errors import InputError
+from fl_ef21.plugins import Registry
 from fl_ef21.types import Compressor
 
 
@@ -29,7 +31,7 @@ class Registered(Compressor, Protocol):
         ...
 
 
-COMPRESSORS: dict[str, type[Registered]] = {
+OURS: dict[str, type[Registered]] = {
     "identity": Identity,
     "topk": TopK,
     "block-topk": BlockTopK,
@@ -42,6 +44,7 @@ COMPRESSORS: dict[str, type[Registered]] = {
     "qsgd": QSGD,
     "powersgd": PowerSGD,
 }
+COMPRESSORS = Registry(plugins.COMPRESSORS, OURS)
 
 
 def make(name: str, *, dim: int, shapes: tuple[tuple[str, tuple[int, ...]], ...], **options: Any) -> Compressor:
@@ -51,7 +54,7 @@ def make(name: str, *, dim: int, shapes: tuple[tuple[str, tuple[int, ...]], ...]
 
     Raises: InputError for an unknown name, and for options that do not belong, are missing or out of range.
     """
-    kind = choose(COMPRESSORS, name, "compressor")
+    kind = COMPRESSORS[name]
     asked = signature(kind.from_options).parameters
     model = {"dim": dim, "shapes": shapes}
     takes = [option for option in asked if option not in model]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from inspect import signature
 from typing import Any
 
-from fl_ef21 import words
+from fl_ef21 import plugins, words
 from fl_ef21.compressors import COMPRESSORS, make
-from fl_ef21.errors import choose
 from fl_ef21.types import Compressor
 
 _MODEL = ("dim", "shapes")  # filled in from the model, never written
@@ -19,15 +18,14 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
 
     Raises: InputError, whose field is "compressor" or the option.
     """
-    name = text.partition(":")[0]
-    takes = [option for option in signature(choose(COMPRESSORS, name, "compressor").from_options).parameters
-             if option not in _MODEL]  # fmt: skip
+    name = plugins.named(text, COMPRESSORS)
+    takes = [option for option in signature(COMPRESSORS[name].from_options).parameters if option not in _MODEL]
 
     def nameless(word: str) -> str:
         key = ("fraction" if "." in word or "e" in word else "k") if "fraction" in takes else takes[0]
         return key if key in takes else takes[0]
 
-    return name, words.options("compressor", text, takes, nameless)
+    return name, words.options("compressor", text, takes, nameless, name)
 
 
 def named(text: str, *, dim: int, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> Compressor:

@@ -19,14 +19,19 @@ MOST = 400  # clients whose gradients are taken; of more an even sample
 
 
 def dissimilarity(problem: Problem, x: Tensor) -> tuple[float, float, int] | None:
-    """zeta^2(x), |grad f(x)|^2, and of how many clients the first is an estimate; float64.
-
-    None where the samples are not all here, or clients have none.
-    """
+    """As `spread`; None where the samples are not all here, or there are none."""
     problem = core(problem)
     if not isinstance(problem, Sampled) or not bool((problem.sizes > 0).all()):
         return None
-    y = x.to(problem.features.device, torch.float64)
+    return spread(problem, x)
+
+
+def spread(problem: Problem, x: Tensor) -> tuple[float, float, int]:
+    """zeta^2(x), |grad f(x)|^2, and of how many clients the first is an estimate; float64.
+
+    Raises: IndexError where a client's samples are not here.
+    """
+    y = x.to(torch.float64)
     some = list(range(0, problem.clients, -(-problem.clients // MOST)))
     w = problem.weights[some] / problem.weights[some].sum()
     squares = sum(float(wi) * float(gradient(problem, y, i).square().sum()) for wi, i in zip(w, some, strict=True))

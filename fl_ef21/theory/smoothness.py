@@ -21,6 +21,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -32,6 +34,7 @@ from fl_ef21.problems.regularizers import L2, Nonconvex, Regularizer
 from fl_ef21.problems.sampled import Sampled
 from fl_ef21.problems.softmax import Softmax
 from fl_ef21.theory.lanczos import largest
+from fl_ef21.threads import computing_with
 from fl_ef21.types import Problem
 
 MOST = 16  # clients of whom Hessians are looked at where nothing is known in closed form
@@ -42,7 +45,7 @@ _APART = 1e-4  # |h v| of the central differences, by 1 + |x|
 @dataclass(frozen=True, eq=False)
 class Smoothness:
     """Attributes:
-    L: of f; each: (n,) float64, the L_i; tilde: L~.
+    L: of f; each: (n,) float64, the L_i; tilde: L~; mean: sum_i w_i L_i, L_AM of Error Feedback Reloaded.
     kind: "exact", "bound" (holds everywhere, may be larger than needed) or "estimate" (holds near a point).
     seen: how many clients' L_i were looked at; the others are given the root mean square of those.
     """
@@ -50,18 +53,33 @@ class Smoothness:
     L: float
     each: Tensor
     tilde: float
+    mean: float
     kind: str
     seen: int
 
 
-def smoothness(problem: Problem, at: Tensor | None = None) -> Smoothness:
-    """The constants of a problem whose clients' samples are all here.
+_AT_X0: WeakKeyDictionary[Any, Smoothness] = WeakKeyDictionary()
 
-    at: (d,), where the Hessian is looked at if there is no closed form; x0 by default.
+
+def smoothness(problem: Problem, at: Tensor | None = None) -> Smoothness:
+    """The constants of a problem whose clients' samples are all here; at x0 they are computed once.
+
+    at: (d,), where the Hessian is looked at if there is no closed form; x0 by default. One thread computes, so that
+    whoever computes weights from them has the same to the last digit.
 
     Raises: InputError that names data.source where samples lie elsewhere.
     """
     problem = core(problem)
+    if at is None and problem in _AT_X0:
+        return _AT_X0[problem]
+    with computing_with(1):
+        found = _computed(problem, at)
+    if at is None:
+        _AT_X0[problem] = found
+    return found
+
+
+def _computed(problem: Problem, at: Tensor | None) -> Smoothness:
     if isinstance(problem, Quadratic):
         top = float(problem.H.max())
         return _of(problem, torch.full((problem.clients,), top, dtype=torch.float64), top, "exact", problem.clients)
@@ -74,7 +92,7 @@ def smoothness(problem: Problem, at: Tensor | None = None) -> Smoothness:
 
 def _of(problem: Problem, each: Tensor, L: float, kind: str, seen: int) -> Smoothness:
     w = problem.weights.cpu()
-    return Smoothness(L, each, math.sqrt(float((w * each.square()).sum())), kind, seen)
+    return Smoothness(L, each, math.sqrt(float((w * each.square()).sum())), float((w * each).sum()), kind, seen)
 
 
 def _softmax(p: Sampled, model: Softmax) -> Smoothness:

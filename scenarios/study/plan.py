@@ -153,6 +153,9 @@ def plan(source: Source) -> Plan:
             continue
         for arm in found:
             arms.setdefault((json.dumps(arm.setting, sort_keys=True), digest(arm.scenario)), arm)
+    if not study.gammas and (study.search is None or "method.gamma" not in study.search.space):
+        told = 'method.gamma = "theory": a study names its step sizes; `fl-ef21 theory` says the number'
+        wrong += [f"{arm.label}: {told}" for arm in arms.values() if arm.scenario.method[0].gamma == "theory"]
     refuse(wrong)
     made = Plan(source, tuple(arms.values()), problem_keys, method_keys)
     labels = list(dict.fromkeys(arm.label for arm in made.arms))

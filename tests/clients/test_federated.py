@@ -76,8 +76,8 @@ def test_diana_with_sampled_clients_steps_by_the_mean_of_those() -> None:
 
 
 def test_diana_finds_the_minimiser_where_compression_alone_does_not() -> None:
-    diana = run("diana", 500, C=randk, omega=OMEGA, noise=0.0, gamma=0.3)
-    bare = run("compressed-sgd", 500, C=randk, noise=0.0, gamma=0.3)
+    diana = run("diana", 250, C=randk, omega=OMEGA, noise=0.0, gamma=0.3)
+    bare = run("compressed-sgd", 250, C=randk, noise=0.0, gamma=0.3)
     assert (diana[-1] - minimiser()).norm() < 1e-8 and (bare[-1] - minimiser()).norm() > 1e-2
 
 
@@ -91,7 +91,7 @@ def test_marina_with_whole_gradients_in_every_round_is_gradient_descent_whatever
 
 
 def test_marina_finds_the_minimiser() -> None:
-    assert (run("marina", 500, C=randk, omega=OMEGA, noise=0.0, gamma=0.3)[-1] - minimiser()).norm() < 1e-8
+    assert (run("marina", 250, C=randk, omega=OMEGA, noise=0.0, gamma=0.3)[-1] - minimiser()).norm() < 1e-8
 
 
 def test_without_compression_dasha_is_gradient_descent() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scenarios.loading import ScenarioError, gallery, load, parse, to_toml
 from scenarios.schema import SECTIONS, Data, Partition, Scenario
 from scenarios.schema_method import Method, default_values
-from scenarios.schema_words import COMPRESSORS, METHODS, MODELS
+from scenarios.schema_words import COMPRESSORS, EXACT, METHODS, MODELS, UNCOMPRESSED
 
 HEAD = 'name = "a"\nrounds = 5\n'
 METHOD = '[[method]]\nname = "ef21-sgdm"\ngamma = 0.1\ncompressor = "topk"\nk = 3\n'
@@ -27,6 +27,9 @@ def complaint(text: str, *overrides: str) -> str:
     return str(caught.value)
 
 
+NEVER_ROUNDED = ("unbiased", "absolute")
+
+
 def names(section: type, key: str) -> set[str]:
     return set(get_args(section.model_fields[key].annotation))  # type: ignore[attr-defined]
 
@@ -35,12 +38,16 @@ def test_names_are_those_of_the_registries() -> None:
     import clients
     from fl_ef21 import compressors, data, partition, problems
     from fl_ef21.compressors import quantisers
+    from fl_ef21.facts import facts_of
     from scenarios.suiting import FILLED, server_of
 
     assert {name: set(hyper) for name, hyper in METHODS.items()} == {
         name: {f.name for half in (kind, server_of(kind)) for f in dataclasses.fields(half)} - set(FILLED)
         for name, kind in clients.METHODS.items()
     }
+    assert set(EXACT) == {name for name, kind in clients.METHODS.items() if facts_of(kind).needs in NEVER_ROUNDED}
+    bare = {name for name, kind in clients.METHODS.items() if facts_of(kind).needs == "identity"}
+    assert set(UNCOMPRESSED) == bare | {"sgdm"}
     assert names(Data, "source") == set(data.SOURCES)
     assert names(Partition, "scheme") == set(partition.SCHEMES)
     assert set(MODELS) == set(problems.MODELS)
@@ -280,8 +287,10 @@ def test_an_override_of_a_hyperparameter_passes_by_methods_that_do_not_have_it()
     assert page.hyper == {"p": 0.5} and sgdm.hyper == {}
 
 
-def test_an_override_of_values_passes_by_the_uncompressed_method() -> None:
-    assert [m.values for m in parse(TWO, ["method.values=int8"]).method] == ["int8", "exact"]
+@pytest.mark.parametrize("name", UNCOMPRESSED)
+def test_an_override_of_values_passes_by_an_uncompressed_method(name: str) -> None:
+    two = TWO.replace('"sgdm"', f'"{name}"')
+    assert [m.values for m in parse(two, ["method.values=int8"]).method] == ["int8", "exact"]
 
 
 # ---------------------------------------------------------------- how values are sent

@@ -70,6 +70,13 @@ def test_hyperparameters_reach_the_half_in_every_round_and_may_fall() -> None:
     assert [half.beta for half in halves] == [0.8, 0.4, 0.2]
 
 
+def test_how_much_of_a_message_is_remembered_may_not_fall() -> None:
+    falling = {"value": 0.8, "power": 1.0}
+    message = told({"name": "ef-bv", "hyper": {"lam": falling}})
+    assert message.startswith("method[0].hyper.lam") and message.endswith("which both sides count on: give a number")
+    prepare(scenario(method=[{"name": "ef-bv", "gamma": 0.1, "hyper": {"nu": falling}} | SPARSE]))
+
+
 def test_a_compressor_that_a_method_is_not_defined_for_is_refused() -> None:
     message = told({"name": "t:unbiased"})
     assert message.startswith("method[0].compressor = 'topk': t:unbiased needs an unbiased compressor, such as 'qsgd'")

@@ -14,11 +14,14 @@ from flwr.app import ConfigRecord
 from hypothesis import given, settings
 
 import scenarios
+from clients.flower import client_app
 from fl_ef21 import records
 from fl_ef21.commit import Point
+from fl_ef21.engine import RayGrid, Settings
 from fl_ef21.errors import InputError
-from fl_ef21.store import Files
+from fl_ef21.store import Files, Memory
 from fl_ef21.threads import computing_with
+from scenarios.runner import flower_loader
 from scenarios.setup import Setup, prepare
 from strategies.downlink import WHOLE
 from strategies.flower import CompressedStrategy
@@ -185,3 +188,14 @@ def test_what_does_not_go_with_steps_of_clients_is_told(changes: dict[str, Any],
     with pytest.raises((InputError, ValueError), match=told) as caught:
         prepare(scenario(method=[BC | {"gamma": 0.1, "downlink": "topk:5"} | changes]))
     assert field in str(caught.value)
+
+
+def test_the_client_app_with_a_file_for_each_client_gives_the_same_numbers(tmp_path: Path) -> None:
+    setup, here = bidirectional("topk:4", 0.4), Settings(actors=0)
+    app = client_app(flower_loader(setup, tmp_path))
+    ours, theirs = (setup.strategy(0, b"run") for _ in range(2))
+    with RayGrid(N, batched=lambda block: setup.program(block, Memory(block)), settings=here) as grid:
+        batched = list(rounds(ours, grid, 8))
+    with RayGrid(N, app=app, settings=here) as grid:
+        assert list(rounds(theirs, grid, 8)) == batched
+    assert torch.allclose(held(ours), held(theirs), rtol=0, atol=1e-6)

@@ -17,6 +17,7 @@ from fl_ef21.blocks import words
 from fl_ef21.commit import Point
 from fl_ef21.repair import Repair
 from fl_ef21.store import Files, Memory
+from strategies import steps
 from strategies.rounds import Silence
 from tests.strategies.kept import EF14, LOW_RANK, SGD2M, SGDM, N, Run, setup_of
 
@@ -139,6 +140,17 @@ def test_n_follows_who_is_there() -> None:
     g = run.strategy.state.g / share
     held = [run.strategy.history.g(i) for i in range(4)]  # type: ignore[union-attr]
     assert torch.allclose(g, torch.stack(held).mean(dim=0), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("method", ["scaffold", "diana"])
+def test_so_it_does_where_the_step_is_by_who_was_heard(method: str) -> None:
+    """Without compression what a client remembers is its gradient, and the step is by their mean."""
+    run = Run(setup_of({"name": method}, participation=1.0))
+    run.to(2)
+    run.strategy.leave(4)
+    run.to(3)
+    held = [run.strategy.history.g(i) for i in range(4)]  # type: ignore[union-attr]
+    assert torch.allclose(steps.direction(run.strategy), torch.stack(held).mean(dim=0), rtol=0, atol=1e-14)
 
 
 def test_nobody_leaves_whose_part_is_not_known() -> None:

@@ -1,6 +1,7 @@
 """Smoothness constants against Hessians taken by autograd."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,15 @@ from fl_ef21.theory.smoothness import smoothness
 from fl_ef21.types import Problem
 
 SIZES = (5, 9, 5, 2)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Two are slower on numbers this few."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def problem(name: str = "logistic", classes: int = 3, width: int = 6, **changes: Any) -> Problem:
@@ -51,6 +61,10 @@ def hessian(p: Any, y: Tensor, client: int) -> Tensor:
     return torch.autograd.functional.hessian(loss, y)  # type: ignore[no-untyped-call,no-any-return]
 
 
+def mixed(w: Tensor, H: list[Tensor]) -> Tensor:
+    return (w[:, None, None] * torch.stack(H)).sum(dim=0)
+
+
 def top(H: Tensor) -> float:
     return float(torch.linalg.eigvalsh(H).abs().max())
 
@@ -67,8 +81,9 @@ def test_the_bounds_of_softmax_regression_hold_at_any_point(name: str, options: 
         y = 1.5 * seed * torch.randn(p.dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         H = [hessian(p, y, i) for i in range(p.clients)]
         assert all(top(h) <= float(L) * (1 + 1e-12) for h, L in zip(H, found.each, strict=True))
-        assert top(sum(float(a) * h for a, h in zip(w, H, strict=True))) <= found.L * (1 + 1e-12)  # type: ignore[arg-type]
-    assert found.kind == "bound" and found.tilde * (1 + 1e-12) >= found.L
+        assert top(mixed(w, H)) <= found.L * (1 + 1e-12)
+    assert found.kind == "bound"
+    assert found.tilde >= found.L * (1 - 1e-12)
     assert found.tilde == pytest.approx(math.sqrt(float((w * found.each**2).sum())))
 
 
@@ -77,14 +92,14 @@ def test_for_two_classes_the_bound_is_reached_at_zero() -> None:
     found, zero = smoothness(p), torch.zeros(p.dim, dtype=torch.float64)
     H = [hessian(p, zero, i) for i in range(p.clients)]
     assert found.each.tolist() == pytest.approx([top(h) for h in H], rel=1e-10)
-    assert pytest.approx(top(sum(float(a) * h for a, h in zip(p.weights, H, strict=True))), rel=1e-10) == found.L  # type: ignore[arg-type]
+    assert math.isclose(found.L, top(mixed(p.weights, H)), rel_tol=1e-10)
 
 
 def test_wide_and_long_data_have_the_eigenvalues_of_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     small = smoothness(problem())
     monkeypatch.setattr(module, "_DENSE", 0)
     big = smoothness(problem())
-    assert pytest.approx(small.L, rel=2e-3) == big.L and big.L >= small.L * (1 - 1e-9)
+    assert 1 - 1e-9 <= big.L / small.L <= 1 + 2e-3
     assert big.each.tolist() == pytest.approx(small.each.tolist(), rel=2e-3)
 
 
@@ -92,7 +107,8 @@ def test_a_quadratic_has_its_largest_eigenvalue_whatever_is_around_it() -> None:
     options = {"L": 3.0, "mu": 0.5, "dim": 7}
     p = problem("quadratic", options=options, weights="equal", data=None, parts=None, local_steps=2, local_rate=0.1)
     found = smoothness(p)
-    assert (found.L, found.tilde, found.kind) == (3.0, pytest.approx(3.0), "exact")
+    assert (found.L, found.mean, found.kind) == (3.0, 3.0, "exact")
+    assert found.tilde == pytest.approx(3.0)
     assert found.each.tolist() == [3.0] * p.clients
 
 
@@ -109,14 +125,14 @@ def test_a_network_is_told_the_curvature_at_the_point_it_is_asked_about() -> Non
     H = [slopes(i) for i in range(p.clients)]
     assert found.kind == "estimate" and found.seen == p.clients
     assert found.each.tolist() == pytest.approx([top((h + h.T) / 2) for h in H], rel=2e-2)
-    assert pytest.approx(top(sum(float(a) * h for a, h in zip(p.weights, H, strict=True))), rel=2e-2) == found.L  # type: ignore[arg-type]
+    assert math.isclose(found.L, top(mixed(p.weights, H)), rel_tol=2e-2)
 
 
 def test_gradients_of_clients_add_up_to_that_of_the_objective() -> None:
     for p in (problem("logistic-nonconvex"), problem("quadratic", weights="equal", data=None, parts=None)):
         y = torch.randn(p.dim, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-        total = sum(float(w) * gradient(p, y, i) for i, w in enumerate(p.weights))
-        assert torch.allclose(total, p.objective(y)[1], rtol=1e-12, atol=1e-14)  # type: ignore[arg-type]
+        total = p.weights @ torch.stack([gradient(p, y, i) for i in range(p.clients)])
+        assert torch.allclose(total, p.objective(y)[1], rtol=1e-12, atol=1e-14)
 
 
 def test_samples_that_lie_elsewhere_are_asked_for_by_name() -> None:

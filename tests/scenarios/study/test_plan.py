@@ -136,3 +136,11 @@ def test_every_study_that_comes_along_can_be_planned(name: str) -> None:
     from scenarios.study.reading import read
 
     assert plan(read(studies()[name])).arms
+
+
+def test_a_step_size_left_to_theory_is_refused_unless_it_is_tuned() -> None:
+    text = SCENARIO.replace("gamma = 0.2", 'gamma = "theory"')
+    with pytest.raises(ScenarioError, match="`fl-ef21 theory` says the number"):
+        plan(study("", text))
+    made = plan(study("gamma = [0.5]", text))
+    assert made.trials(made.arms[0], {"method.gamma": 0.5})[0].gamma == 0.5
