@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scenarios.folder import put
+from scenarios.papers import drawing
 from scenarios.papers.reading import Folder
 from scenarios.papers.verdicts import Verdict, judge
 from scenarios.study import conduct
@@ -21,7 +22,7 @@ def run(
     folder: Folder, out: Path, *, sets: Sequence[str] = (), data: Path | None = None, small: bool = False,
     parallel: int | None = None, force: bool = False, shown: Shown | None = None,
 ) -> list[Verdict]:  # fmt: skip
-    """Every study into a folder of its own under `out`, then the verdicts, also as `outcome.json`.
+    """Every study into a folder of its own under `out`, then the verdicts, also as `outcome.json`, and `curves.svg`.
 
     A study that is there already goes on, or is read where it is over. As `study.conduct.run` otherwise.
     """
@@ -37,6 +38,7 @@ def run(
         name = claim.study or next(iter(found))
         if told := judge(claim, found[name], out / name / conduct.TRIALS, small):
             verdicts.append(told)
+    drawing.write(found, out)
     put(out / OUTCOME, json.dumps({"paper": folder.path.name, "small": small, "claims": told_of(verdicts)}, indent=1))
     return verdicts
 
