@@ -41,7 +41,9 @@ def test_every_folder_has_a_claim_on_the_reduced_size(name: str) -> None:
     assert any(claim.small is not None for claim in reading.find(name).paper.claim)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "double_momentum" else pytest.mark.nightly) for n in NAMES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n == "double_momentum" else pytest.mark.nightly) for n in NAMES]
+)
 def test_what_is_claimed_comes_out_on_the_reduced_size(name: str, tmp_path: Path) -> None:
     folder = reading.find(name)
     if needs := [study for study in folder.studies if lacking(folder, study)]:
@@ -66,7 +68,8 @@ def paper(folder: Path, at_most: float) -> Path:
     """A small reproduction of somebody's own."""
     (folder / "mine").mkdir()
     (folder / "mine" / "tiny.toml").write_text(
-        'name = "tiny"\nseeds = [0]\n[scenario]\nrounds = 2\n[scenario.partition]\nclients = 2\n[scenario.model]\n'
+        'name = "tiny"\nseeds = [0]\nobjective = "train_loss"\n[scenario]\nrounds = 2\n[scenario.partition]\n'
+        "clients = 2\n[scenario.model]\n"
         'name = "quadratic"\ndim = 3\n[[scenario.method]]\nname = "sgdm"\ngamma = 0.1\n'
     )
     (folder / "mine" / "paper.toml").write_text(
@@ -81,12 +84,15 @@ def test_the_command_ends_with_5_where_a_claim_does_not_come_out(
     tmp_path: Path, at_most: float, code: int, word: str
 ) -> None:
     out = tmp_path / "out"
+    pytest.importorskip("matplotlib")
     words = ["papers", str(paper(tmp_path, at_most)), "--out", str(out), "--parallel", "0"]
     told = CliRunner().invoke(app, words)
     assert told.exit_code == code
     assert word in told.stdout and "small it is" in told.stdout
     claims = json.loads((out / "outcome.json").read_text())["claims"]
     assert [c["holds"] for c in claims] == [code == 0]
+    picture = (out / "curves.svg").read_text()
+    assert "sgdm" in picture and "training loss" in picture
     assert CliRunner().invoke(app, words).exit_code == code  # what is over is read again
 
 
