@@ -46,6 +46,8 @@ class DASHA:
     asks: ClassVar[bool] = True
     needs: ClassVar[Needs] = "unbiased"
     local: ClassVar[bool] = False
+    gradients: ClassVar[float] = 0.0
+    passes: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         """Raises: InputError for a outside (0, 1]."""
@@ -88,6 +90,7 @@ class DASHAMVR:
     asks: ClassVar[bool] = True
     needs: ClassVar[Needs] = "unbiased"
     local: ClassVar[bool] = False
+    gradients: ClassVar[float] = 2.0
 
     def __post_init__(self) -> None:
         """Raises: InputError for a outside (0, 1]."""

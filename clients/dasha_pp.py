@@ -52,6 +52,8 @@ class DASHAPP:
     hears: ClassVar[Hears] = "before"
     needs: ClassVar[Needs] = "unbiased"
     local: ClassVar[bool] = False
+    gradients: ClassVar[float] = 0.0
+    passes: ClassVar[float] = 2.0
 
     def __post_init__(self) -> None:
         """Raises: InputError for a or b outside (0, 1]."""
@@ -79,6 +81,9 @@ class DASHAPP:
 @dataclass(frozen=True)
 class DASHAPPMVR(DASHAPP):
     """Stochastic gradients, sampled clients. b is the weight of the new gradient, as a rule much smaller than p."""
+
+    gradients: ClassVar[float] = 2.0
+    passes: ClassVar[float] = 0.0
 
     def start(self, o: Oracle) -> State:
         return State(h=o.q, g=o.q)

@@ -37,6 +37,7 @@ class EF21SGDMIdeal:
     asks: ClassVar[bool] = True
     message: ClassVar[str] = "whole"
     local: ClassVar[bool] = False
+    passes: ClassVar[float] = 1.0
 
     def start(self, o: Oracle) -> State:
         return State()
@@ -55,6 +56,7 @@ class EF21SGDIdeal:
     asks: ClassVar[bool] = True
     message: ClassVar[str] = "whole"
     local: ClassVar[bool] = False
+    passes: ClassVar[float] = 1.0
 
     def start(self, o: Oracle) -> State:
         return State()

@@ -39,6 +39,7 @@ class EF21MVR:
     dense_start: ClassVar[bool] = True
     asks: ClassVar[bool] = True
     local: ClassVar[bool] = False
+    gradients: ClassVar[float] = 2.0
 
     def start(self, o: Oracle) -> State:
         return State(v=o.q, g=o.q, x=o.here)

@@ -46,10 +46,15 @@ class EF21PAGE:
     dense_start: ClassVar[bool] = True
     asks: ClassVar[bool] = True
     local: ClassVar[bool] = False
+    gradients: ClassVar[float] = 2.0
 
     def __post_init__(self) -> None:
         if not 0 < self.p <= 1:
             raise InputError("p", self.p, "must lie in (0, 1]")
+
+    @property
+    def passes(self) -> float:
+        return self.p
 
     def start(self, o: Oracle) -> State:
         v = o.exact(o.x)

@@ -28,6 +28,8 @@ class EF21PP:
     dense_start: ClassVar[bool] = True
     asks: ClassVar[bool] = True
     local: ClassVar[bool] = False
+    gradients: ClassVar[float] = 0.0
+    passes: ClassVar[float] = 1.0
 
     def start(self, o: Oracle) -> MemoryState:
         return MemoryState(g=o.exact(o.x))

@@ -53,12 +53,20 @@ class MARINA:
         if self.p is not None and not 0 < self.p <= 1:
             raise InputError("p", self.p, "must lie in (0, 1]")
 
+    @property
+    def passes(self) -> float:
+        """How often whole gradients are due."""
+        return 1 / (1 + self.omega) if self.p is None else self.p
+
+    @property
+    def gradients(self) -> float:
+        return 2 * (1 - self.passes)
+
     def start(self, o: Oracle) -> State:
         return State(g=o.exact(o.x), x=o.here)
 
     def step(self, s: State, o: Oracle, C: Compress) -> tuple[State, Compressed]:
-        p = 1 / (1 + self.omega) if self.p is None else self.p
-        if o.common(p):
+        if o.common(self.passes):
             g = o.exact(o.x)
             return State(g, o.here), whole(g - s.g)
         c = C(o.at(o.x) - o.at(s.x))

@@ -12,7 +12,6 @@ import re
 import sys
 from collections.abc import Iterable
 from functools import lru_cache
-from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,8 +43,8 @@ class Registry(dict[str, T]):
             known = installed(self.group)
             if name not in known:
                 raise InputError(field, name, unknown(name, self, self.group))
-            return _load(known[name], field, name)  # type: ignore[no-any-return]
-        return _load(name, field, name)  # type: ignore[no-any-return]
+            return load(known[name], field, name)  # type: ignore[no-any-return]
+        return load(name, field, name)  # type: ignore[no-any-return]
 
 
 def named(word: str, known: Iterable[str]) -> str:
@@ -89,23 +88,19 @@ def files(kinds: Iterable[Any]) -> list[tuple[str, Path]]:
     return sorted(found.items())
 
 
-def _load(path: str, field: str, name: str) -> Any:
-    """The class "package.module:Class". Raises: InputError about `field`, whose value is `name`."""
+def load(path: str, field: str, name: str) -> Any:
+    """The class that a path names. Raises: InputError about `field`, whose value is `name`, where there is none."""
     if _PATH.fullmatch(path) is None:
         raise InputError(field, name, unknown(path, (), METHODS))
-    where, _, what = path.partition(":")
-    _look_here(where.partition(".")[0])
+    from fl_ef21.problems import loading  # loads torch, as every method and compressor does
+
+    _look_here(path.partition(":")[0].partition(".")[0])
     try:
-        module = import_module(where)
-    except Exception as error:  # whatever their module does when it is imported
-        told = f"{where} cannot be imported: {type(error).__name__}: {error}"
-        raise InputError(field, name, f"{told}; it must be found by the server and by every client") from error
-    kind = getattr(module, what, None)
+        kind = loading.load(field, path)
+    except InputError as error:
+        raise InputError(field, name, error.advice) from error
     if not isinstance(kind, type):
-        held = {word: thing for word, thing in vars(module).items() if isinstance(thing, type)}
-        classes = [word for word, thing in held.items() if thing.__module__ == where]
-        advice = nearest(what, classes) if classes else "it has no class"
-        raise InputError(field, name, f"{where} has no class {what!r}; {advice}")
+        raise InputError(field, name, f"is a {type(kind).__name__}; a class is wanted")
     return kind
 
 

@@ -119,7 +119,8 @@ class ClientHalf(Protocol[S]):
     part of g, 1 where there is none.
 
     Fields called eta, gamma, alpha, omega and participation are filled in for every round, others are the scenario's
-    `hyper`.
+    `hyper`. `gradients` and `passes`, attributes or properties, are for the virtual clock: how many stochastic
+    gradients a local step takes, else 1, and how many passes over all of a client's samples a round, else 0; means.
 
     Attributes:
       server: the name of its server half in `strategies`, or the class.

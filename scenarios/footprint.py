@@ -154,9 +154,8 @@ def measure(setup: Setup, free: int | None = None) -> Footprint:
 
 
 def _state(setup: Setup, plan: Plan) -> State:
-    half = plan.half(METHODS[plan.method], 1)
     narrow = plan.dtype if setup.momentum is None else setup.momentum
-    names = [f.name for f in fields(state_type(half))]
+    names = [f.name for f in fields(state_type(plan.half(METHODS[plan.method], 1)))]
     widths = tuple((narrow if name in MOMENTA else plan.dtype).itemsize for name in names)
     return State(setup.problem.clients, setup.problem.dim, widths)
 

@@ -19,6 +19,7 @@ from fl_ef21.errors import InputError
 from fl_ef21.plan import Plan
 from fl_ef21.problems.attacks import attacked
 from fl_ef21.problems.choosing import Choice, choose
+from fl_ef21.problems.points import batches
 from fl_ef21.provenance import agreed
 from fl_ef21.sealing import ServerKeys
 from fl_ef21.store import Store
@@ -108,6 +109,14 @@ class Setup:
         name = self.scenario.train.momentum_dtype
         return None if name is None else DTYPES[name]
 
+    def effort(self, number: int) -> tuple[float, np.ndarray]:
+        """What a method computes: stochastic gradients a local step, and (n,) of them a round besides."""
+        plan = self.plans[number]
+        half = plan.half(METHODS[plan.method], 1)
+        passes = float(getattr(half, "passes", 0.0))
+        besides = batches(self.problem).numpy() if passes else np.zeros(self.problem.clients)
+        return float(getattr(half, "gradients", 1.0)), passes * besides
+
     def program(self, clients: range, store: Store) -> Program:
         """The client side for some of the clients; all of them share what is loaded already."""
         problem = self.problem if clients == self.held else self.problem.shard(clients)
@@ -145,7 +154,7 @@ def prepare(scenario: Scenario, *, alone: bool = False, own: Own | None = None, 
     alone: clients are computed one at a time, so nothing is measured to choose how. own: of a device that was told
     where its samples are. elsewhere: samples may lie on devices alone.
     """
-    source = agreed(_shared_text(scenario), others(scenario))
+    foreign = others(scenario)
     dataset, parts, counts, partial, held = None, None, None, False, range(scenario.partition.clients)
     if problems.needs_data(scenario.model.name):
         found = find(scenario, own, elsewhere)
@@ -166,6 +175,7 @@ def prepare(scenario: Scenario, *, alone: bool = False, own: Own | None = None, 
     )  # fmt: skip
     theory.refuse(scenario, partial)
     scenario = theory.resolved(scenario, problem)
+    source = agreed(_shared_text(scenario), foreign)  # with the numbers of theory: clients are given those
     plans = tuple(plan_of(scenario, i, method, problem) for i, method in enumerate(scenario.method))
     if dataset is not None:  # the problem has its own copy, client after client
         nothing = np.empty((0, *dataset.shape), dtype=np.float32)

@@ -22,7 +22,7 @@ _FACTS = (
     ("L", "L"), ("L_tilde", "L~"), ("L_mean", "L_AM"), ("sigma_sq", "σ² of a sample"),
     ("sigma_sq_batch", "σ² of a batch"), ("delta", "f(x₀) − f*"), ("f_star", "f*"), ("zeta_sq", "ζ² at x₀"),
 )  # fmt: skip
-_HEAD = ("α claimed", "γ", "γ allowed", "in use / allowed", "η", "η of theory", "")
+_HEAD = ("α claimed", "γ", "γ allowed", "in use / allowed", "η", "η of theory", "γ is")
 
 
 def drawn(entries: Sequence[Entry]) -> list[str]:
@@ -87,7 +87,7 @@ def _sentences(entries: Sequence[Entry]) -> str:
 
 def _table(entries: Sequence[Entry]) -> str:
     head = '<th scope="col" class="text">method</th><th scope="col" class="text">theorem</th>'
-    head += "".join(f'<th scope="col">{name}</th>' for name in _HEAD)
+    head += "".join(f'<th scope="col">{name}</th>' for name in _HEAD) + '<th scope="col" class="text">source</th>'
     rows = []
     for entry in entries:
         told = _of(entry)
@@ -97,10 +97,10 @@ def _table(entries: Sequence[Entry]) -> str:
             units.short(told.get("alpha"), 3), _word(told, "gamma"), units.short(told.get("gamma_allowed")),
             units.short(used, 3), _word(told, "eta"), _word(told, "eta_theory"), where,
         )  # fmt: skip
-        theorem = f"{told['theorem']} ({told.get('source')})" if told.get("theorem") else "none here"
+        theorem = str(told.get("theorem") or "none here")
         rows.append(
             f'<tr><th scope="row">{sections.swatch(entry.style)}{e(entry.label)}</th><td class=text>{e(theorem)}</td>'
             + "".join(f"<td>{e(cell)}</td>" for cell in cells)
-            + "</tr>"
+            + f"<td class=text>{e(_word(told, 'source'))}</td></tr>"
         )
     return sections.scrolling_table("Step sizes in use, and those that theorems allow", head, rows)

@@ -76,15 +76,19 @@ class Timing:
       rows: of the timeline, (m, len(NUMBERS)), that became known in the last round.
     """
 
-    def __init__(self, scenario: Scenario, clients: int) -> None:
-        """Raises: InputError where the profile cannot be used."""
+    def __init__(self, scenario: Scenario, clients: int, effort: tuple[float, Array | float] = (1.0, 0.0)) -> None:
+        """effort: stochastic gradients that the method takes a local step, and what it takes besides, (n,) of these.
+
+        Raises: InputError where the profile cannot be used.
+        """
         assert scenario.devices is not None
         self.fleet = fleets.fleet(scenario, clients, LOOKS)
         self.clock, self.flights, self.sums = Clock.start(clients), Flights(), DeviceSums(clients)
         self.rows, self.deadline, self._real = NONE, scenario.train.timeout, False
         wanted = each(scenario, "train.local_steps", scenario.train.local_steps)
         dealt = np.array([wanted] if isinstance(wanted, int) else wanted, dtype=np.float64)
-        self._steps: Array = scenario.devices.work * dealt[np.arange(clients) % len(dealt)]
+        gradients, besides = effort
+        self._steps: Array = scenario.devices.work * (gradients * dealt[np.arange(clients) % len(dealt)] + besides)
         self._turn: Turn | None = None
 
     def timeout(self, real: bool) -> float | None:

@@ -52,7 +52,7 @@ class Training:
         self.clients = PerClient(clients)
         self.participation = Participation(clients)
         self._each: Each | None = None  # what the model gives each client; clients tell it when they are asked
-        self.timing = None if scenario.devices is None else Timing(scenario, clients)
+        self.timing = None if scenario.devices is None else Timing(scenario, clients, setup.effort(number))
         if self.timing is not None:
             self.tally.virtual_seconds = 0.0
             self.strategy.punctual = partial(self.timing.punctual, self.strategy)

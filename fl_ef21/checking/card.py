@@ -17,7 +17,7 @@ from fl_ef21.threads import computing_with
 from fl_ef21.types import Compressor
 
 DIMS = (1_000, 7_850, 100_000, 1_000_000)  # 7 850: the logistic model of MNIST
-DRAWS = 30  # of one vector, for means
+DRAWS = 200  # of one vector, for means
 ROWS = 8
 LARGE = 100_000  # from here on a row a time is enough
 
@@ -28,7 +28,8 @@ class Row:
 
     Attributes:
       alpha, omega: claimed, None where nothing is.
-      kept: 1 - E|C(u) - u|^2 / |u|^2 of a normal vector; worst: of the kind of vector that keeps least.
+      kept: 1 - E|C(u) - u|^2 / |u|^2 of a normal vector; worst: of the kind of vector that keeps least, None
+        of a random one where d is too large for many draws.
       bits: a coordinate, as papers count; None where u decides. sent: bits a coordinate of the real payloads.
       compress, encode: milliseconds for a MB of float32, on one core.
     """
@@ -36,7 +37,7 @@ class Row:
     dim: int
     alpha: float | None
     kept: float
-    worst: float
+    worst: float | None
     omega: float | None
     bits: float | None
     sent: float
@@ -60,14 +61,16 @@ def card(word: str, dims: tuple[int, ...] = DIMS) -> list[Row]:
 def row(C: Compressor, dim: int) -> Row:
     """Measured on one core, in float32."""
     with computing_with(1):
-        times = DRAWS if draws(C, dim) and dim < LARGE else 1
-        kept = {kind.__name__: 1 - _lost(C, kind(3, 1, dim).float(), times) for kind in KINDS}
+        random = draws(C, dim)
+        times = DRAWS if random and dim < LARGE else 1
+        kept = {kind: 1 - _lost(C, kind(3, 1, dim).float(), times) for kind in KINDS}
+        worst = None if random and dim >= LARGE else min(kept.values())
         u = draw(7, 1 if dim >= LARGE else ROWS, dim).float()
         k, megabytes = keys(len(u)), u.nbytes / 1e6
         c = C(u, k)
         sent = sum(len(payload) for payload in wire.encode(c)) * 8 / u.numel()
         return Row(
-            dim, C.alpha(dim), kept["draw"], min(kept.values()), C.omega(dim),
+            dim, C.alpha(dim), kept[draw], worst, C.omega(dim),
             None if C.bits(dim) is None else float(C.bits(dim) or 0) / dim, sent,
             _milliseconds(lambda: C(u, k)) / megabytes, _milliseconds(lambda: wire.encode(c)) / megabytes,
         )  # fmt: skip

@@ -82,11 +82,11 @@ def _broken(holds: Property, C: Compressor, dim: int, says: str) -> str:
                 except Broken as broken:
                     return f"{broken} ({kind.__name__} times {scale:g}, {str(dtype).removeprefix('torch.')})"
                 except Exception as error:  # somebody's code: whatever it raises breaks the promise
-                    return f"{type(error).__name__}: {error} at {_place(error)}"
+                    return told_by(error)
     return ""
 
 
-def _place(error: BaseException) -> str:
-    """The file and line that raised."""
+def told_by(error: BaseException) -> str:
+    """What was raised, and the file and line that raised it."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
+    return f"{type(error).__name__}: {error} at {frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"

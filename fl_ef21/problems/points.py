@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fl_ef21.problems.around import Around
@@ -57,6 +58,14 @@ def moved(
 def local_steps(problem: Problem) -> bool:
     """Whether some client makes more than one."""
     return _local(problem) is not None
+
+
+def batches(problem: Problem) -> Tensor:
+    """(clients,) float64: a pass over all of a client's samples, in the batches that a stochastic gradient takes."""
+    inner = _inner(problem)
+    if not isinstance(inner, Sampled):
+        return torch.ones(problem.clients, dtype=torch.float64)
+    return inner.sizes.cpu().to(torch.float64) / inner.costs
 
 
 def _local(problem: Any) -> Local | None:

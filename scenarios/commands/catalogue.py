@@ -9,7 +9,8 @@ from typing import Any
 
 import typer
 
-from fl_ef21.errors import nearest
+from fl_ef21 import plugins
+from fl_ef21.errors import InputError, nearest
 from scenarios.commands.failures import Code, complain
 
 
@@ -44,7 +45,20 @@ def _lines(kind: str) -> dict[str, str]:
         from scenarios.commands.profiles import names
 
         return names()
-    return {name: _sentence(thing) for name, thing in _registry(kind).items()}
+    return {name: _sentence(thing) for name, thing in _registry(kind).items()} | _others(kind)
+
+
+def _others(kind: str) -> dict[str, str]:
+    """What other packages have, by the names of their entry points; why not, of what cannot be imported."""
+    found: dict[str, str] = {}
+    for group in (plugins.METHODS, plugins.COMPRESSORS):
+        if group == f"fl_ef21.{kind}":
+            for name, path in plugins.installed(group).items():
+                try:
+                    found[name] = f"{_sentence(plugins.load(path, kind, name))} [{path}]"
+                except InputError as error:
+                    found[name] = f"[{path}] {error.advice}"
+    return found
 
 
 def _registry(kind: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from fl_ef21.errors import InputError
 from fl_ef21.provenance import sources
 from scenarios.folder import alone, put
 from scenarios.interrupt import Interrupt
+from scenarios.others import others
 from scenarios.recorder import environment
 from scenarios.runner import Stopped
 from scenarios.study import checking, pool, results, search
@@ -41,7 +42,7 @@ def run(source: Source, out: Path, *, parallel: int | None = None, shown: Shown 
     out.mkdir(parents=True, exist_ok=True)
     with alone(out):
         put(out / FILE, _text(source))
-        note = {"settled": made.settled, "sources": sources(), "environment": environment()}
+        note = {"settled": made.settled, "sources": _sources(made), "environment": environment()}
         put(out / NOTE, json.dumps(note, indent=1) + "\n")
         return _conduct(made, out, parallel, shown)
 
@@ -57,11 +58,17 @@ def resume(
     note = _note(out)
     source = parse(_read(out / FILE), str(out / FILE), out)
     with alone(out):
-        changed = sorted(name for name, digest in sources().items() if note["sources"].get(name) != digest)
+        made = plan(source)
+        changed = sorted(name for name, digest in _sources(made).items() if note["sources"].get(name) != digest)
         if changed and not force and not _over(out):
             told = f"{len(changed)} files have changed since the study began, such as {changed[0]}"
             raise InputError("DIR", str(out), f"{told}; go back to that code, or --force goes on with this")
-        return _conduct(replace(plan(source), settled=note["settled"]), out, parallel, shown or Silent())
+        return _conduct(replace(made, settled=note["settled"]), out, parallel, shown or Silent())
+
+
+def _sources(made: Plan) -> dict[str, str]:
+    """Digests of our files and of those that the trials take from other packages."""
+    return sources({kind for arm in made.arms for kind in others(arm.scenario)})
 
 
 def refuse_used(out: Path) -> None:

@@ -193,7 +193,7 @@ ZERO = ("zero",)
 CASES = [
     Case({"name": "ef21-mvr", "eta": 0.3, "gamma": 0.2} | TOPK, ef21_mvr),
     Case({"name": "ef21-page", "gamma": 0.2, "hyper": {"p": 0.3}} | TOPK, ef21_page),
-    Case({"name": "ef21-sgd-abs", "gamma": 0.1} | CUT, absolute(0)),
+    Case({"name": "ef21-sgd-abs", "gamma": 0.1} | CUT, absolute(0), starts=ZERO),
     Case({"name": "ef21-sgdm-abs", "eta": 0.3, "gamma": 0.2} | CUT, absolute(1)),
     Case({"name": "ef21-sgd2m-abs", "eta": 0.3, "gamma": 0.2, "compressor": "grid", "step": 0.1}, absolute(2)),
     Case({"name": "ef21-sgd-ideal", "gamma": 0.1} | TOPK, ideal(momentum=False), starts=ZERO),

@@ -115,6 +115,18 @@ def test_a_run_that_was_left_goes_on_in_virtual_time_too(
     assert virtual(scenarios.resume(tmp_path / "run")) == virtual(whole)
 
 
+def test_methods_that_take_more_gradients_take_more_time(profile: Callable[..., dict[str, Any]]) -> None:
+    qsgd = {"gamma": 0.1, "compressor": "qsgd", "levels": 4, "contractive": False}
+    halves = [("ef21-sgdm", {}), ("ef21-mvr", {}), ("ef21-page", {"p": 0.5}), ("dasha", {}), ("marina", {"p": 0.25})]
+    methods = [{"name": name, "hyper": hyper} | qsgd for name, hyper in halves]
+    setup = prepare(scenario(devices=profile(SLOW, FAST), method=methods, train={"batch_size": 2}))
+    sizes = setup.problem.sizes.numpy()  # type: ignore[attr-defined]
+    efforts = [setup.effort(number) for number in range(5)]
+    assert [gradients for gradients, _ in efforts] == [1, 2, 2, 0, 1.5]
+    for (_, besides), share in zip(efforts, [0, 0, 0.5, 1, 0.25], strict=True):
+        assert np.allclose(besides, share * sizes / 2)
+
+
 def test_a_round_that_is_made_again_from_the_journal_leaves_the_clock_where_it_was(
     profile: Callable[..., dict[str, Any]],
 ) -> None:

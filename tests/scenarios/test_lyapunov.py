@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +18,9 @@ from fl_ef21.theory.measured import pack, total
 from scenarios import theory
 from scenarios.lyapunov import COLUMNS
 from scenarios.manner import Manner
+from scenarios.progress import Progress, Silent
 from scenarios.results import Result
+from scenarios.runner import resume
 from scenarios.schema import Scenario
 from scenarios.setup import prepare
 
@@ -109,6 +113,22 @@ def test_no_method_goes_another_way_for_being_watched() -> None:
     assert measured(seen).equals(measured(plain)) and seen.shadow.equals(plain.shadow)
     assert plain.rounds[list(COLUMNS)].isna().all().all()
     assert seen.of("ef21-sgdm").set_index("round").loc[[2, 4, 5], list(COLUMNS)].notna().all().all()
+
+
+class Impatient(Silent):
+    """Presses Ctrl-C in round 3."""
+
+    def round(self, progress: Progress) -> None:
+        if progress.round == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_run_that_goes_on_has_the_figures_of_one_that_was_never_stopped(tmp_path: Any) -> None:
+    s = watched(METHODS[0], rounds=6, durability="disk", evaluate={"every": 2, "theory": True})
+    stopped = scenarios.run(s, out=tmp_path / "run", listener=Impatient(), manner=Manner(page=False))
+    assert stopped.summary["status"] == "interrupted"
+    found = resume(tmp_path / "run", manner=Manner(page=False)).rounds
+    assert found[list(COLUMNS)].equals(run(s).rounds[list(COLUMNS)])
 
 
 def test_what_the_server_does_not_follow_has_no_figures() -> None:

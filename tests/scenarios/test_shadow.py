@@ -9,7 +9,7 @@ import pytest
 from pandas import DataFrame
 
 import scenarios
-from clients import program, shadow
+from clients import program, shadow, stepping
 from fl_ef21.commit import Kind
 from fl_ef21.errors import InputError
 from fl_ef21.messages import Compressed
@@ -65,7 +65,7 @@ def test_the_bytes_told_are_those_really_sent(start: str) -> None:
 
 def test_shadows_see_bitwise_the_vectors_that_the_compressor_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     """The step that trains is watched through the plan: without its kernel it hands every u to it."""
-    monkeypatch.setattr(program.fused, "step", lambda *_: None)
+    monkeypatch.setattr(stepping.fused, "step", lambda *_: None)
     seen: dict[str, list[bytes]] = {"shadow": [], "train": []}
     kind, follow, compress = ["train"], program.Program._follow, Plan.compress
 
@@ -103,7 +103,7 @@ def test_a_client_whose_gradient_fails_is_left_out_of_the_means(monkeypatch: pyt
     whole = scenarios.run(scenario(shadow=["sign"]))
     answer = shadow.answer
 
-    def troubled(problem: Any, plan: Any, half: Any, rows: Any, x: Any, tile: Any, answers: Any) -> None:
+    def troubled(problem: Any, *rest: Any) -> None:
         class Broken:
             dim = problem.dim
 
@@ -113,7 +113,7 @@ def test_a_client_whose_gradient_fails_is_left_out_of_the_means(monkeypatch: pyt
                 q[0] = float("nan")
                 return q
 
-        answer(Broken, plan, half, rows, x, tile, answers)  # type: ignore[arg-type]
+        answer(Broken, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(shadow, "answer", troubled)
     broken = scenarios.run(scenario(shadow=["sign"]))
