@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from scenarios import cli_check, cli_deploy, cli_devices, cli_pictures, cli_study, cli_theory
+from scenarios import cli_check, cli_deploy, cli_devices, cli_papers, cli_pictures, cli_study, cli_theory
 from scenarios.cli_options import Trackers
 
 # arguments are explained in docstrings: click 8.5 drops the help of Typer's arguments
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.add_typer(cli_deploy.app, name="deploy")
 app.add_typer(cli_devices.app, name="devices")
 app.command()(cli_study.study)
+app.command()(cli_papers.papers)
 app.command()(cli_check.check)
 app.command()(cli_theory.theory)
 

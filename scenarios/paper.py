@@ -36,7 +36,7 @@ LABELS = {
     "grad_norm_sq": "squared gradient norm",
     "test_accuracy": "test accuracy",
 }
-_LOOKS: dict[Any, Any] = {
+LOOKS: dict[Any, Any] = {
     "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7, "xtick.labelsize": 7,
     "ytick.labelsize": 7, "axes.linewidth": 0.6, "axes.grid": True, "axes.axisbelow": True,
     "grid.color": "#e4e7ea", "grid.linewidth": 0.5,
@@ -87,7 +87,7 @@ def write(
     from matplotlib import rc_context
 
     written = []
-    with rc_context(_LOOKS):
+    with rc_context(LOOKS):
         for plate in wanted:
             path = out / f"{plate.name}.{format}"
             _figure(plate, inches).savefig(path, format=format, metadata=metadata)
