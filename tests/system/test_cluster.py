@@ -126,6 +126,7 @@ def seen(replies: list[Message]) -> list[int]:
     return [0 if r.has_error() else int(r.content.metric_records["metrics"]["seen"]) for r in replies]  # type: ignore[arg-type]
 
 
+@pytest.mark.nightly
 def test_a_cluster_gives_the_same_numbers_bitwise_and_is_there_afterwards(three: Three) -> None:
     changes: dict[str, Any] = {"partition": {"clients": 40}, "train": {"participation": 0.6}}
     alone = scenarios.run(scenario(rounds=4, **changes)).rounds.drop(columns="wall_seconds")

@@ -79,7 +79,7 @@ class User:
         }  # fmt: skip
         inherited = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "PYTHONPATH")}
         done = subprocess.run(
-            [tools / "flwr", *words], cwd=self.project, env=inherited | private, timeout=150,
+            [tools / "flwr", *words], cwd=self.project, env=inherited | private, timeout=400,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", check=True,
         )  # fmt: skip
         return done.stdout
