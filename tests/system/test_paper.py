@@ -8,7 +8,7 @@ import tests.loop as loop
 from fl_ef21 import problems
 from scenarios.schema import Scenario
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.nightly]  # by day, tests/scenarios/papers holds a reduced size
 
 
 def floor(method: str, n: int, seed: int) -> float:
@@ -74,7 +74,6 @@ def tails(
     return dict(late.groupby("method")["grad_norm_sq"].mean())
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("seed", [0, 1])
 def test_with_batch_1_ef21_sgd_stalls_and_momentum_does_not(seed: int) -> None:
     got = tails(
@@ -83,7 +82,6 @@ def test_with_batch_1_ef21_sgd_stalls_and_momentum_does_not(seed: int) -> None:
     assert got["ef21-sgd"] > 10 * got["ef21-sgdm"]
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("seed", [0, 1])
 def test_with_batch_128_momentum_ends_below_ef14_and_ef21_sgd(seed: int) -> None:
     # EF14 is noisy: the mean of four evaluations came out up to 1.4 times that of forty

@@ -14,6 +14,7 @@ from scenarios.study.plan import plan
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 NAMES = sorted(reading.names())
+DAILY = ("double_momentum", "floor")  # seconds; the others take minutes or data
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -41,9 +42,7 @@ def test_every_folder_has_a_claim_on_the_reduced_size(name: str) -> None:
     assert any(claim.small is not None for claim in reading.find(name).paper.claim)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n == "double_momentum" else pytest.mark.nightly) for n in NAMES]
-)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in DAILY else pytest.mark.nightly) for n in NAMES])
 def test_what_is_claimed_comes_out_on_the_reduced_size(name: str, tmp_path: Path) -> None:
     folder = reading.find(name)
     if needs := [study for study in folder.studies if lacking(folder, study)]:
