@@ -31,6 +31,7 @@ class EF21SGDMAbs:
 
     server: ClassVar[str] = "ef21"
     dense_start: ClassVar[bool] = True
+    message: ClassVar[str] = "scaled"
     needs: ClassVar[str] = "absolute"
 
     def start(self, q: Vector) -> State:
@@ -51,6 +52,7 @@ class EF21SGDAbs:
 
     server: ClassVar[str] = "ef21"
     dense_start: ClassVar[bool] = True
+    message: ClassVar[str] = "scaled"
     needs: ClassVar[str] = "absolute"
 
     def start(self, q: Vector) -> MemoryState:
@@ -71,6 +73,7 @@ class EF21SGD2MAbs:
 
     server: ClassVar[str] = "ef21"
     dense_start: ClassVar[bool] = True
+    message: ClassVar[str] = "scaled"
     needs: ClassVar[str] = "absolute"
 
     def start(self, q: Vector) -> DoubleState:
